@@ -1,0 +1,7 @@
+"""The simulated lab: everything real but the atoms."""
+
+import os
+
+# MuJoCo reads this once, when it is first imported: draw without a screen, one software-rendering thread.
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("LP_NUM_THREADS", "1")

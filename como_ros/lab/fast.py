@@ -1,0 +1,96 @@
+"""Fast mode: the lab's world, task and controller stepped in-process, without ROS or FCI.
+
+Time is simulated; nothing here reads a clock. The same seeds give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import mujoco
+import numpy as np
+
+from como_ros.lab import scene
+from como_ros.lab.controller import ImpedanceController
+from como_ros.lab.operator import Plan, plan_pick_place
+from como_ros.lab.render import Renderer
+from como_ros.lab.tasks import Layout, PickPlace
+from policies import spaces
+
+SETPOINT_PERIOD_S = 0.01
+
+Setpoint = tuple[np.ndarray, np.ndarray, float]
+"""pose7, twist6, gripper width."""
+
+
+class FastLab:
+    """One world with its controller; `reset`, `advance`, `look`."""
+
+    def __init__(self, task: PickPlace, image_hw: tuple[int, int] = (128, 128), render: bool = True) -> None:
+        self.task = task
+        self.model = scene.build_model()
+        self.data = mujoco.MjData(self.model)
+        self._controller = ImpedanceController(self.model)
+        self._renderer = Renderer(self.model, image_hw) if render else None
+        self._site = self.model.site("tcp").id
+        self._arm_q, self._arm_v = scene.joint_addresses(self.model, scene.ARM_JOINTS)
+        self._finger_q, _ = scene.joint_addresses(self.model, scene.FINGER_JOINTS)
+
+    def reset(self, seed: int) -> Layout:
+        layout = self.task.sample(seed)
+        mujoco.mj_resetData(self.model, self.data)
+        scene.set_arm_home(self.model, self.data, np.array(layout.start_q))
+        self.task.place(self.model, self.data, layout)
+        self._controller.reset()
+        return layout
+
+    @property
+    def time_s(self) -> float:
+        return float(self.data.time)
+
+    @property
+    def ee_pose7(self) -> np.ndarray:
+        matrix = self.data.site_xmat[self._site].reshape(3, 3)
+        return np.concatenate([self.data.site_xpos[self._site], spaces.quaternion_from_matrix(matrix)])
+
+    @property
+    def joints(self) -> np.ndarray:
+        return self.data.qpos[self._arm_q].copy()
+
+    @property
+    def joint_velocities(self) -> np.ndarray:
+        return self.data.qvel[self._arm_v].copy()
+
+    @property
+    def width_m(self) -> float:
+        return float(self.data.qpos[self._finger_q].sum())
+
+    @property
+    def state(self) -> np.ndarray:
+        return spaces.pack_state(self.ee_pose7, self.width_m, self.joints)
+
+    def look(self) -> dict[str, np.ndarray]:
+        """Every camera's frame now."""
+        if self._renderer is None:
+            raise RuntimeError("this lab was built with render=False")
+        return {camera: self._renderer.colour(self.data, camera) for camera in spaces.CAMERAS}
+
+    def advance(self, setpoint: Setpoint) -> None:
+        """Hold one set-point for its period, extrapolating it along its twist as franky does."""
+        pose7, twist, width = setpoint
+        wxyz = pose7[[6, 3, 4, 5]]
+        for _ in range(round(SETPOINT_PERIOD_S / self.model.opt.timestep)):
+            self._controller.apply(self.data, pose7[:3], wxyz, twist, width)
+            mujoco.mj_step(self.model, self.data)
+
+    def follow(self, setpoint_at: Callable[[float], Setpoint], seconds: float) -> None:
+        for _ in range(round(seconds / SETPOINT_PERIOD_S)):
+            self.advance(setpoint_at(self.time_s + SETPOINT_PERIOD_S))
+
+    def operator_plan(self, seed: int) -> Plan:
+        cube, tray = self.data.body("cube"), self.data.body("tray")
+        yaw = np.arctan2(cube.xmat[3], cube.xmat[0])
+        return plan_pick_place(self.ee_pose7[:3], cube.xpos.copy(), float(yaw), tray.xpos.copy(), seed)
+
+    def success(self) -> tuple[bool, str]:
+        return self.task.success(self.model, self.data)

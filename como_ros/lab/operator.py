@@ -1,0 +1,135 @@
+"""A scripted operator: from the true poses of things to a timed motion, with a person's variety.
+
+Privileged (it reads truth), so it is used to make demonstrations and to test the arm, never as a policy.
+Speed, pauses, hover height, curved paths and small first misses that are then corrected vary with the seed;
+the corrections teach a policy how to come back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from policies import spaces
+
+OPEN_M, CLOSED_M = 0.08, 0.0
+GRASP_Z_M = 0.017
+PLACE_Z_M = 0.035
+PEAK_OVER_MEAN, PEAK_ACCELERATION = 1.875, 5.77  # of a quintic smoothstep of unit length and duration
+ACCELERATION_M_S2 = 1.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Waypoints joined by smoothstep; the width holds from one waypoint to the next."""
+
+    times_s: np.ndarray
+    positions: np.ndarray
+    yaws: np.ndarray
+    tilts: np.ndarray
+    """(N, 2) small rotations about x and y."""
+    widths: np.ndarray
+
+    @property
+    def duration_s(self) -> float:
+        return float(self.times_s[-1])
+
+    def at(self, time_s: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """(pose7, twist6, width) at a time; the last waypoint holds for ever."""
+        time_s = min(max(time_s, 0.0), self.duration_s)
+        i = min(int(np.searchsorted(self.times_s, time_s, side="right")) - 1, len(self.times_s) - 2)
+        span = self.times_s[i + 1] - self.times_s[i]
+        u = (time_s - self.times_s[i]) / span
+        blend, rate = u * u * u * (10 - 15 * u + 6 * u * u), 30 * u * u * (1 - u) ** 2 / span
+        step = self.positions[i + 1] - self.positions[i]
+        yaw_step = self.yaws[i + 1] - self.yaws[i]
+        rotation = _rotation(self.yaws[i] + blend * yaw_step, self.tilts[i] + blend * (self.tilts[i + 1] - self.tilts[i]))
+        pose7 = np.concatenate([self.positions[i] + blend * step, spaces.quaternion_from_matrix(rotation)])
+        twist = np.concatenate([rate * step, [0, 0, rate * yaw_step]])
+        return pose7, twist, float(self.widths[i])
+
+
+def _rotation(yaw: float, tilt: np.ndarray) -> np.ndarray:
+    """Gripper pointing down, turned by yaw about the vertical and tilted a little."""
+    c, s = np.cos(yaw), np.sin(yaw)
+    turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    x, y = tilt
+    lean = np.array([[1, 0, y], [0, 1, -x], [-y, x, 1.0]])
+    lean, _ = np.linalg.qr(lean)
+    lean *= np.sign(np.diag(lean))
+    return turn @ lean @ np.diag([1.0, -1.0, -1.0])
+
+
+class Script:
+    """Collects waypoints while keeping the speed a person would."""
+
+    def __init__(self, start: np.ndarray, peak_m_s: float) -> None:
+        self._peak = peak_m_s
+        self.rows = [(0.0, start, 0.0, np.zeros(2), OPEN_M)]
+
+    def go(self, position: np.ndarray, yaw: float, tilt: np.ndarray, width: float, slow: float = 1.0) -> None:
+        time_s, last, last_yaw, _, _ = self.rows[-1]
+        length = np.linalg.norm(position - last)
+        seconds = max(
+            PEAK_OVER_MEAN * length / (self._peak * slow),
+            np.sqrt(PEAK_ACCELERATION * length / ACCELERATION_M_S2),
+            abs(yaw - last_yaw) / 0.6,
+            0.35,
+        )
+        self._set_width(width)
+        self.rows.append((time_s + seconds, np.asarray(position, float), yaw, tilt, width))
+
+    def wait(self, seconds: float, width: float) -> None:
+        time_s, last, yaw, tilt, _ = self.rows[-1]
+        self._set_width(width)
+        self.rows.append((time_s + seconds, last, yaw, tilt, width))
+
+    def _set_width(self, width: float) -> None:
+        self.rows[-1] = (*self.rows[-1][:4], width)
+
+    def plan(self) -> Plan:
+        times, positions, yaws, tilts, widths = zip(*self.rows, strict=True)
+        return Plan(*(np.array(column) for column in (times, positions, yaws, tilts, widths)))
+
+
+def plan_pick_place(start_xyz: np.ndarray, cube_xyz: np.ndarray, cube_yaw: float, tray_xyz: np.ndarray, seed: int) -> Plan:
+    """Hover, (sometimes miss and correct,) descend, grasp, lift, carry in an arc, lower, let go, retreat."""
+    rng = np.random.default_rng([seed, 13])
+    script = Script(np.asarray(start_xyz, float), rng.uniform(0.30, 0.45))
+    tilt = rng.uniform(-0.04, 0.04, 2)
+    grasp = np.array([*cube_xyz[:2], GRASP_Z_M]) + [*rng.normal(0, 0.0015, 2), rng.uniform(-0.002, 0.003)]
+    hover = grasp + [0, 0, rng.uniform(0.06, 0.12)]
+    _approach(script, rng, hover, cube_yaw, tilt)
+    script.go(grasp, cube_yaw, tilt, OPEN_M, slow=0.6)
+    script.wait(rng.uniform(0.15, 0.3), OPEN_M)
+    script.wait(rng.uniform(0.45, 0.6), CLOSED_M)
+    script.go(grasp + [0, 0, rng.uniform(0.10, 0.16)], cube_yaw, tilt, CLOSED_M, slow=0.8)
+    _deliver(script, rng, np.asarray(tray_xyz, float), tilt)
+    return script.plan()
+
+
+def _approach(script: Script, rng: np.random.Generator, hover: np.ndarray, yaw: float, tilt: np.ndarray) -> None:
+    if rng.random() < 0.5:  # a bow instead of a straight line
+        last = script.rows[-1][1]
+        script.go((last + hover) / 2 + rng.uniform(-0.04, 0.04, 3), yaw * rng.uniform(0, 1), tilt, OPEN_M)
+    for _ in range(int(rng.integers(0, 3))):  # first looks that miss, then are corrected lower down
+        miss = np.array([*rng.normal(0, 0.025, 2), rng.uniform(-0.035, 0.03)])
+        script.go(hover + miss, yaw + rng.normal(0, 0.12), tilt + rng.normal(0, 0.02, 2), OPEN_M)
+    script.go(hover, yaw, tilt, OPEN_M)
+    if rng.random() < 0.3:
+        script.wait(rng.uniform(0.1, 0.4), OPEN_M)
+
+
+def _deliver(script: Script, rng: np.random.Generator, tray: np.ndarray, tilt: np.ndarray) -> None:
+    place = tray + [*rng.uniform(-0.025, 0.025, 2), PLACE_Z_M + rng.uniform(0, 0.012)]
+    above = place + [0, 0, rng.uniform(0.07, 0.12)]
+    yaw = rng.normal(0, 0.1)
+    if rng.random() < 0.4:
+        script.go(above + [*rng.normal(0, 0.03, 2), rng.uniform(0, 0.04)], yaw, tilt, CLOSED_M)
+    script.go(above, yaw, tilt, CLOSED_M)
+    script.go(place, yaw, tilt, CLOSED_M, slow=0.7)
+    script.wait(rng.uniform(0.1, 0.25), CLOSED_M)
+    script.wait(rng.uniform(0.3, 0.45), OPEN_M)
+    script.go(above + [0, 0, 0.03], yaw, tilt, OPEN_M)
+    script.wait(0.5, OPEN_M)

@@ -1,0 +1,1 @@
+"""The policy: vocabulary, resampling, chunk scheduling, runtime and bundles. Knows no ROS."""

@@ -1,0 +1,271 @@
+"""The vocabulary: what a policy sees and says, in fixed names, shapes, units and frames.
+
+Letters: B batch, T time, H chunk length, A action dims, S state dims, Z latent-motion dims,
+K intent tokens, h w c image. Poses are 4x4 matrices inside functions and `pose7` rows
+(x y z, then quaternion xyzw) where they are stored or sent. Lengths in metres, angles in radians,
+stamps in nanoseconds of system time at capture. `docs/data_contract.md` says the same in prose
+and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+
+import numpy as np
+
+CAMERAS = ("front", "wrist")
+STATE = "state"
+INSTRUCTION = "instruction"
+
+EE_POSITION = slice(0, 3)
+EE_ROT6D = slice(3, 9)
+GRIPPER = 9
+JOINTS = slice(10, 17)
+
+STATE_DIM = 17
+ACTION_DIM = 10
+INTENT_TOKENS = 4
+MOTION_TOKENS = 8
+MOTION_DIM = 128
+
+GRIPPER_MAX_M = 0.08
+INSTRUCTION_BYTES = 64
+
+
+def image_key(camera: str) -> str:
+    return f"images/{camera}"
+
+
+class ContractError(ValueError):
+    """Two parts do not agree on what is observed or commanded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What a bag, a bundle and a live graph must agree on before anything moves."""
+
+    robot: str = "panda"
+    """Which arm the numbers belong to: panda or fr3."""
+    cameras: tuple[str, ...] = CAMERAS
+    image_hw: tuple[int, int] = (128, 128)
+    """Height and width in pixels of every colour image the policy reads."""
+    state_dim: int = STATE_DIM
+    action_dim: int = ACTION_DIM
+    horizon: int = 16
+    """H, the actions in a chunk."""
+    action_rate_hz: float = 10.0
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "action_rate_hz", "state_dim", "action_dim"):
+            if getattr(self, name) <= 0:
+                raise ContractError(f"contract: {name} must be positive, got {getattr(self, name)}")
+
+    @property
+    def period_ns(self) -> int:
+        return round(1e9 / self.action_rate_hz)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ContractError(f"contract is not JSON: {error}") from error
+        if not isinstance(raw, dict):
+            raise ContractError(f"contract must be a JSON object, got {type(raw).__name__}")
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(raw) - known):
+            raise ContractError(f"contract has unknown keys {unknown}; known: {sorted(known)}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+
+    def differences(self, other: Contract) -> list[str]:
+        """Name every field on which `other` disagrees."""
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return [f"{name}: {mine!r} != {theirs!r}" for name, mine, theirs in pairs if mine != theirs]
+
+    def require(self, other: Contract, what: str) -> None:
+        if found := self.differences(other):
+            raise ContractError(f"{what} was made for another contract: " + "; ".join(found))
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the policy sees at one tick; each stream keeps its own capture stamp."""
+
+    stamp_ns: int
+    images: dict[str, np.ndarray]
+    """Camera name -> (h, w, 3) uint8 RGB."""
+    state: np.ndarray
+    """(S,) float32, see `pack_state`."""
+    instruction: str = ""
+    stamps_ns: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ActionChunk:
+    """H timed set-points in the base frame."""
+
+    stamp_ns: int
+    """When the first set-point is due."""
+    poses: np.ndarray
+    """(H, 7) pose7 of the end effector."""
+    widths: np.ndarray
+    """(H,) gripper width."""
+    period_ns: int = 100_000_000
+
+    @property
+    def due_ns(self) -> np.ndarray:
+        return self.stamp_ns + self.period_ns * np.arange(len(self.poses))
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What the intent head means to do next: a stamped latent the expert reads."""
+
+    stamp_ns: int
+    tokens: np.ndarray
+    """(K, d) float32."""
+
+
+# Rotations ---------------------------------------------------------------------------------------
+
+
+def matrix_from_rot6d(rot6d: np.ndarray) -> np.ndarray:
+    """(..., 6) first two columns -> (..., 3, 3), orthonormalised."""
+    first, second = rot6d[..., :3], rot6d[..., 3:6]
+    x = first / np.linalg.norm(first, axis=-1, keepdims=True)
+    y = second - (x * second).sum(-1, keepdims=True) * x
+    y = y / np.linalg.norm(y, axis=-1, keepdims=True)
+    return np.stack([x, y, np.cross(x, y)], axis=-1)
+
+
+def rot6d_from_matrix(rotation: np.ndarray) -> np.ndarray:
+    return np.concatenate([rotation[..., :, 0], rotation[..., :, 1]], axis=-1)
+
+
+def matrix_from_quaternion(xyzw: np.ndarray) -> np.ndarray:
+    """(..., 4) xyzw -> (..., 3, 3)."""
+    x, y, z, w = np.moveaxis(np.asarray(xyzw, float) / np.linalg.norm(xyzw, axis=-1, keepdims=True), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def quaternion_from_matrix(rotation: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) -> (..., 4) xyzw with w >= 0, by the largest of the four squared components."""
+    r = np.asarray(rotation, float)
+    xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
+    squares = np.stack([1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz], -1)
+    best = squares.argmax(-1)
+    a, b, c = r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
+    d, e, f = r[..., 0, 1] + r[..., 1, 0], r[..., 0, 2] + r[..., 2, 0], r[..., 1, 2] + r[..., 2, 1]
+    table = np.stack(
+        [
+            np.stack([squares[..., 0], d, e, a], -1),
+            np.stack([d, squares[..., 1], f, b], -1),
+            np.stack([e, f, squares[..., 2], c], -1),
+            np.stack([a, b, c, squares[..., 3]], -1),
+        ],
+        -2,
+    )
+    q = np.take_along_axis(table, best[..., None, None], -2)[..., 0, :]
+    q = q / np.linalg.norm(q, axis=-1, keepdims=True)
+    return np.where(q[..., 3:] < 0, -q, q)
+
+
+# Poses -------------------------------------------------------------------------------------------
+
+
+def matrix_from_pose7(pose7: np.ndarray) -> np.ndarray:
+    """(..., 7) -> (..., 4, 4)."""
+    out = np.zeros((*np.shape(pose7)[:-1], 4, 4))
+    out[..., :3, :3] = matrix_from_quaternion(pose7[..., 3:7])
+    out[..., :3, 3] = pose7[..., :3]
+    out[..., 3, 3] = 1
+    return out
+
+
+def pose7_from_matrix(matrix: np.ndarray) -> np.ndarray:
+    return np.concatenate([matrix[..., :3, 3], quaternion_from_matrix(matrix[..., :3, :3])], -1)
+
+
+def invert_pose(matrix: np.ndarray) -> np.ndarray:
+    out = np.zeros_like(matrix)
+    transposed = np.swapaxes(matrix[..., :3, :3], -1, -2)
+    out[..., :3, :3] = transposed
+    out[..., :3, 3] = -np.einsum("...ij,...j->...i", transposed, matrix[..., :3, 3])
+    out[..., 3, 3] = 1
+    return out
+
+
+# State and actions -------------------------------------------------------------------------------
+
+
+def pack_state(ee_pose7: np.ndarray, gripper_width_m: np.ndarray | float, joints_rad: np.ndarray) -> np.ndarray:
+    """EE position 3 + rot6d 6 + gripper width 1 + joints 7 -> (..., S) float32."""
+    rot6d = rot6d_from_matrix(matrix_from_quaternion(ee_pose7[..., 3:7]))
+    width = np.asarray(gripper_width_m, float)[..., None]
+    return np.concatenate([ee_pose7[..., :3], rot6d, width, joints_rad], -1).astype(np.float32)
+
+
+def pose7_from_state(state: np.ndarray) -> np.ndarray:
+    quaternion = quaternion_from_matrix(matrix_from_rot6d(np.asarray(state, float)[..., EE_ROT6D]))
+    return np.concatenate([state[..., EE_POSITION], quaternion], -1)
+
+
+def relative_actions(start_pose7: np.ndarray, poses7: np.ndarray, widths_m: np.ndarray) -> np.ndarray:
+    """Set-points in the base frame -> (H, A) actions in the frame of the EE pose at the chunk's start."""
+    local = invert_pose(matrix_from_pose7(start_pose7)) @ matrix_from_pose7(poses7)
+    rot6d = rot6d_from_matrix(local[..., :3, :3])
+    return np.concatenate([local[..., :3, 3], rot6d, widths_m[..., None]], -1).astype(np.float32)
+
+
+def absolute_actions(start_pose7: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of `relative_actions`: -> (H, 7) poses in the base frame and (H,) widths."""
+    local = np.zeros((*np.shape(actions)[:-1], 4, 4))
+    local[..., :3, :3] = matrix_from_rot6d(np.asarray(actions, float)[..., EE_ROT6D])
+    local[..., :3, 3] = actions[..., EE_POSITION]
+    local[..., 3, 3] = 1
+    return pose7_from_matrix(matrix_from_pose7(start_pose7) @ local), np.asarray(actions[..., GRIPPER], float)
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """Per-dimension mean and standard deviation; `normalize` and `unnormalize` undo each other."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def fit(cls, rows: np.ndarray, floor: float = 1e-3) -> Normalizer:
+        """Fit on (N, D); dimensions that hardly move get `floor` as their deviation."""
+        flat = rows.reshape(-1, rows.shape[-1]).astype(np.float64)
+        return cls(flat.mean(0).astype(np.float32), np.maximum(flat.std(0), floor).astype(np.float32))
+
+    def normalize(self, rows: np.ndarray) -> np.ndarray:
+        return ((rows - self.mean) / self.std).astype(np.float32)
+
+    def unnormalize(self, rows: np.ndarray) -> np.ndarray:
+        return (rows * self.std + self.mean).astype(np.float32)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, list[float]]) -> Normalizer:
+        return cls(np.asarray(raw["mean"], np.float32), np.asarray(raw["std"], np.float32))
+
+
+def instruction_bytes(instruction: str) -> np.ndarray:
+    """(INSTRUCTION_BYTES,) int64: UTF-8 bytes plus one, zero where there is no text."""
+    raw = instruction.strip().lower().encode()[:INSTRUCTION_BYTES]
+    out = np.zeros(INSTRUCTION_BYTES, np.int64)
+    out[: len(raw)] = np.frombuffer(raw, np.uint8).astype(np.int64) + 1
+    return out
