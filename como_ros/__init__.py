@@ -1,0 +1,1 @@
+"""The robot side: ROS nodes, drivers, control and the lab."""

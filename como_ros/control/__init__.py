@@ -1,0 +1,1 @@
+"""Pure functions and state machines that decide what the arm may do."""

@@ -1,0 +1,66 @@
+"""Who may move the arm: the supervisor's states, its stop latch and its watch over the deadman.
+
+    stopped --release--> ready --teleop--> teleop
+       ^                   |----policy--> policy
+       `------stop---------+--------------'
+
+Stop is accepted in every state and latches: motion needs a release and then an arming, in that order.
+Times are nanoseconds of any clock that only moves forward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+STOPPED, READY, TELEOP, POLICY = "stopped", "ready", "teleop", "policy"
+STATES = (STOPPED, READY, TELEOP, POLICY)
+
+_ALLOWED_FROM = {
+    "stop": STATES,
+    "release": (STOPPED,),
+    "teleop": (READY,),
+    "policy": (READY,),
+}
+_LEADS_TO = {"stop": STOPPED, "release": READY, "teleop": TELEOP, "policy": POLICY}
+REQUESTS = tuple(_ALLOWED_FROM)
+
+
+class RefusedError(ValueError):
+    """The request is not allowed in the present state."""
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """An immutable state; every event returns the next one."""
+
+    state: str = STOPPED
+    reason: str = "started"
+    """Why the state was entered."""
+    since_ns: int = 0
+    deadman_ns: int = 0
+    """When the deadman was last seen held."""
+
+    def request(self, name: str, now_ns: int) -> Supervision:
+        """Answer an operator's request, or raise `RefusedError` and stay as it was."""
+        if self.state not in _ALLOWED_FROM[name]:
+            allowed = " or ".join(_ALLOWED_FROM[name])
+            raise RefusedError(f"{name} refused: the state is {self.state}, it is allowed from {allowed}")
+        return self._enter(_LEADS_TO[name], f"{name} requested", now_ns)
+
+    def deadman(self, held: bool, now_ns: int) -> Supervision:
+        """Take note of the operator's hand; letting go while driving stops."""
+        if held:
+            return replace(self, deadman_ns=now_ns)
+        if self.state == TELEOP:
+            return self._enter(STOPPED, "deadman released", now_ns)
+        return self
+
+    def tick(self, now_ns: int, deadman_timeout_ns: int) -> Supervision:
+        """Stop when the deadman has been silent for too long while driving."""
+        silent_ns = now_ns - max(self.deadman_ns, self.since_ns)
+        if self.state == TELEOP and silent_ns > deadman_timeout_ns:
+            return self._enter(STOPPED, f"deadman silent for {silent_ns / 1e9:.2f} s", now_ns)
+        return self
+
+    def _enter(self, state: str, reason: str, now_ns: int) -> Supervision:
+        return replace(self, state=state, reason=reason, since_ns=now_ns)

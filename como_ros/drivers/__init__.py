@@ -1,0 +1,1 @@
+"""Hardware drivers, free of ROS."""

@@ -1,0 +1,58 @@
+"""Publishers and subscriptions straight from the topic table: no node states a type or a QoS itself."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from std_srvs.srv import Trigger
+
+from como_ros import wire
+
+_PROFILES = {
+    "sensor": QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT),
+    "state": QoSProfile(
+        depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+    ),
+    "command": QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
+    "stream": QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE),
+}
+
+
+def profile(topic: str) -> QoSProfile:
+    return _PROFILES[wire.topic(topic).qos]
+
+
+def message_class(topic: str) -> Any:
+    """The generated class of the topic's type, `sensor_msgs/msg/Image` for instance."""
+    package, _, name = wire.topic(topic).type.partition("/msg/")
+    return getattr(importlib.import_module(f"{package}.msg"), name)
+
+
+def publisher(node: Node, topic: str) -> Publisher[Any]:
+    return node.create_publisher(message_class(topic), topic, profile(topic))
+
+
+def subscription(
+    node: Node, topic: str, callback: Callable[[Any], None], **options: Any
+) -> Subscription[Any]:
+    return node.create_subscription(message_class(topic), topic, callback, profile(topic), **options)
+
+
+def trigger(node: Node, service: str, action: Callable[[], str], **options: Any) -> Any:
+    """A std_srvs/Trigger service: `action` returns what it did, or raises ValueError to refuse."""
+
+    def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.message, response.success = action(), True
+        except ValueError as refusal:
+            response.message, response.success = str(refusal), False
+            node.get_logger().warning(f"{service}: {refusal}")
+        return response
+
+    return node.create_service(Trigger, service, answer, **options)

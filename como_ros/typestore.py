@@ -1,0 +1,60 @@
+"""ROS message objects without ROS: empty messages to fill, CDR bytes in and out.
+
+The types are those of ROS 2 Kilted, so a message serialised here has the same bytes as one from rclpy.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+from typing import Any
+
+import numpy as np
+from rosbags.interfaces import Nodetype
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, get_typestore
+
+from como_ros.errors import ComoError
+
+TYPES = get_typestore(Stores.ROS2_KILTED)
+_SCALARS: dict[str, Any] = {"string": "", "bool": False, "float32": 0.0, "float64": 0.0}
+
+
+def message(type_name: str, **fields: Any) -> Any:
+    """An empty message of a type such as `sensor_msgs/msg/Image`, with `fields` set."""
+    values = {name: _empty(*node) for name, node in _definition(type_name)}
+    if unknown := sorted(set(fields) - set(values)):
+        raise ComoError(f"{type_name} has no fields {unknown}; it has {list(values)}")
+    return TYPES.types[type_name](**(values | fields))
+
+
+def serialize(msg: Any) -> bytes:
+    """CDR bytes, as on the wire."""
+    return bytes(TYPES.serialize_cdr(msg, msg.__msgtype__))
+
+
+def deserialize(cdr: bytes | memoryview, type_name: str) -> Any:
+    """The message; its arrays are views of `cdr`."""
+    try:
+        return TYPES.deserialize_cdr(cdr, type_name)
+    except (SerdeError, ValueError, struct.error) as error:
+        raise ComoError(f"{len(cdr)} bytes are no {type_name}: {error}") from error
+
+
+@cache
+def _definition(type_name: str) -> list[tuple[str, tuple[int, Any]]]:
+    if type_name not in TYPES.fielddefs:
+        raise ComoError(f"message type {type_name!r} is unknown; name it as package/msg/Name")
+    return [(name, (node[0], node[1])) for name, node in TYPES.fielddefs[type_name][1]]
+
+
+def _empty(kind: int, detail: Any) -> Any:
+    """The default of one field: a scalar, a nested message, a fixed array or an empty sequence."""
+    if kind == Nodetype.NAME:
+        return message(detail)
+    if kind == Nodetype.BASE:
+        return _SCALARS.get(detail[0], 0)
+    (item_kind, item), length = detail
+    if item_kind == Nodetype.BASE and item[0] != "string":
+        return np.zeros(length if kind == Nodetype.ARRAY else 0, item[0])
+    return [_empty(item_kind, item) for _ in range(length if kind == Nodetype.ARRAY else 0)]

@@ -1,0 +1,76 @@
+"""The supervisor as its own process, spoken to over Fast DDS."""
+
+import itertools
+import signal
+import time
+
+from ros_probe import wait_until
+from std_msgs.msg import Bool
+
+
+def states(kept) -> list[str]:
+    return [key for key, _ in itertools.groupby(message.data for _, message in kept)]
+
+
+def test_it_starts_stopped_and_arms_only_after_a_release(probe, processes):
+    kept = probe.listen("/supervisor/state")
+    processes.node("supervisor")
+    refused, reason = probe.call("/supervisor/policy")
+    assert not refused
+    assert "the state is stopped, it is allowed from ready" in reason
+    assert probe.call("/supervisor/release") == (True, "state is ready")
+    assert probe.call("/supervisor/policy") == (True, "state is policy")
+    assert probe.call("/supervisor/stop") == (True, "state is stopped")
+    wait_until(lambda: states(kept)[-1:] == ["stopped"], "the stop to be heard")
+    assert states(kept) == ["stopped", "ready", "policy", "stopped"]
+
+
+def test_a_latecomer_hears_the_state_and_ten_heartbeats_a_second(probe, processes):
+    processes.node("supervisor")
+    probe.call("/supervisor/release")
+    kept = probe.listen("/supervisor/state")
+    wait_until(lambda: len(kept) > 20, "heartbeats")
+    assert {message.data for _, message in kept} == {"ready"}
+    rate_hz = 19 / (kept[20][0] - kept[1][0])
+    assert 8 < rate_hz < 12
+
+
+def test_letting_go_of_the_deadman_stops_within_100_ms(probe, processes):
+    kept = probe.listen("/supervisor/state")
+    deadman = probe.speak("/teleop/deadman")
+    processes.node("supervisor")
+    probe.call("/supervisor/release")
+    probe.call("/supervisor/teleop")
+    deadman.publish(Bool(data=True))
+    time.sleep(0.1)
+    let_go = time.monotonic()
+    deadman.publish(Bool(data=False))
+    wait_until(lambda: states(kept)[-1:] == ["stopped"], "the stop")
+    stopped = next(at for at, message in kept if at > let_go and message.data == "stopped")
+    assert stopped - let_go < 0.1
+
+
+def test_a_silent_deadman_stops_driving(probe, processes):
+    kept = probe.listen("/supervisor/state")
+    processes.node("supervisor", deadman_timeout_s=0.3)
+    probe.call("/supervisor/release")
+    probe.call("/supervisor/teleop")
+    wait_until(lambda: states(kept)[-1:] == ["stopped"], "the stop", timeout_s=2.0)
+
+
+def test_a_wrong_parameter_ends_the_process_with_one_sentence(processes):
+    process = processes.node("supervisor", heartbeat_hz="often")
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert errors.strip() == (
+        "supervisor: parameter heartbeat_hz is 'often', expected float; give it as -p heartbeat_hz:=VALUE"
+    )
+
+
+def test_sigterm_ends_the_process_quietly(probe, processes):
+    process = processes.node("supervisor")
+    probe.call("/supervisor/release")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "Traceback" not in errors

@@ -1,0 +1,99 @@
+"""A node on the other side of the wire, and real node processes to talk to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from como_ros.nodes.wiring import message_class, profile
+
+PATIENCE_S = 15.0
+
+
+class Probe:
+    """Listens, speaks and calls services; every message is kept with its time of arrival."""
+
+    def __init__(self) -> None:
+        self.context = rclpy.Context()
+        self.context.init(domain_id=int(os.environ["ROS_DOMAIN_ID"]))
+        self.node = Node("probe", context=self.context)
+        self.heard: dict[str, list[tuple[float, Any]]] = {}
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def listen(self, topic: str) -> list[tuple[float, Any]]:
+        kept = self.heard.setdefault(topic, [])
+
+        def keep(message: Any) -> None:
+            kept.append((time.monotonic(), message))
+
+        self.node.create_subscription(message_class(topic), topic, keep, profile(topic))
+        return kept
+
+    def speak(self, topic: str) -> Any:
+        return self.node.create_publisher(message_class(topic), topic, profile(topic))
+
+    def call(self, service: str) -> tuple[bool, str]:
+        client = self.node.create_client(Trigger, service)
+        assert client.wait_for_service(PATIENCE_S), f"{service} never came up"
+        future = client.call_async(Trigger.Request())
+        wait_until(future.done, f"{service} to answer")
+        self.node.destroy_client(client)
+        answer = future.result()
+        assert answer is not None
+        return answer.success, answer.message
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._thread.join(timeout=5)
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+def wait_until(true: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain for {what}"
+        time.sleep(0.005)
+
+
+class Processes:
+    """Modules run as processes of their own; none survives the test."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[str]] = []
+
+    def node(self, module: str, **parameters: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", f"como_ros.nodes.{module}", "--ros-args"]
+        for name, value in parameters.items():
+            command += ["-p", f"{name}:={value}"]
+        return self.run(command)
+
+    def run(self, command: list[str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(command, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            try:
+                process.communicate(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
