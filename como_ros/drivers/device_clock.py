@@ -1,0 +1,27 @@
+"""From a device's own clock to system time."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class DeviceClock:
+    """Maps device stamps by the smallest arrival delay of the last seconds.
+
+    Transport can only delay a frame, so the smallest difference between arrival and device stamp is the
+    nearest to the truth; a short window lets the estimate follow the drift between the two clocks.
+    """
+
+    def __init__(self, window_ns: int = 10_000_000_000) -> None:
+        self._window_ns = window_ns
+        self._minima: deque[tuple[int, int]] = deque()
+
+    def to_system_ns(self, device_ns: int, arrival_ns: int) -> int:
+        """System time of `device_ns`, given that its frame arrived at system time `arrival_ns`."""
+        offset = arrival_ns - device_ns
+        while self._minima and self._minima[-1][1] >= offset:
+            self._minima.pop()
+        self._minima.append((arrival_ns, offset))
+        while self._minima[0][0] < arrival_ns - self._window_ns:
+            self._minima.popleft()
+        return device_ns + self._minima[0][1]
