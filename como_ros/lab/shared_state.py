@@ -1,0 +1,80 @@
+"""The world's state in shared memory: one writer (the physics), any number of readers, nobody ever waits.
+
+A sequence lock: the writer makes the counter odd, writes, makes it even; a reader that saw the counter odd
+or changed reads again. The block is a file under /dev/shm, so a killed server leaves nothing but that file
+and the next server replaces it. A reader attached to a replaced block keeps reading the old one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+
+from como_ros.errors import ComoError
+
+FOLDER = Path("/dev/shm")
+_HEADER = 3  # int64: sequence, stamp, number of values
+_TRIES = 10_000
+
+
+class SharedState:
+    """A vector of floats and the moment it was true; make one with `create` or `attach`."""
+
+    def __init__(self, path: Path, block: mmap.mmap, owner: bool) -> None:
+        self._path, self._block, self._owner = path, block, owner
+        self._header = np.frombuffer(block, np.int64, _HEADER)
+        self._values = np.frombuffer(block, np.float64, int(self._header[2]), _HEADER * 8)
+
+    @classmethod
+    def create(cls, name: str, size: int) -> SharedState:
+        """A new block of `size` floats, in place of an old one with the same name."""
+        path = _path(name)
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        header = np.array([0, 0, size], np.int64).tobytes()
+        fresh.write_bytes(header + bytes(8 * size))
+        fresh.replace(path)
+        return cls(path, _map(path), owner=True)
+
+    @classmethod
+    def attach(cls, name: str) -> SharedState:
+        """Read the block another process made; FileNotFoundError while there is none."""
+        path = _path(name)
+        return cls(path, _map(path), owner=False)
+
+    def write(self, values: np.ndarray, stamp_ns: int) -> None:
+        header = self._header
+        header[0] += 1
+        self._values[:] = values
+        header[1] = stamp_ns
+        header[0] += 1
+
+    def read(self) -> tuple[np.ndarray, int]:
+        """A consistent copy of the values and their stamp; stamp 0 before the first write."""
+        header = self._header
+        for _ in range(_TRIES):
+            before = int(header[0])
+            values, stamp_ns = self._values.copy(), int(header[1])
+            if before % 2 == 0 and int(header[0]) == before:
+                return values, stamp_ns
+        raise ComoError(f"{self._path} is never at rest: its writer died while writing; restart the lab")
+
+    def close(self) -> None:
+        """Let go of the memory; the owner also removes the block."""
+        del self._header, self._values
+        self._block.close()
+        if self._owner:
+            self._path.unlink(missing_ok=True)
+
+
+def _path(name: str) -> Path:
+    if not name or "/" in name:
+        raise ComoError(f"a shared world needs a plain name without '/', got {name!r}")
+    return FOLDER / f"como_{name}"
+
+
+def _map(path: Path) -> mmap.mmap:
+    with path.open("r+b") as file:
+        return mmap.mmap(file.fileno(), 0)
