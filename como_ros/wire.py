@@ -127,7 +127,7 @@ def _level(raw: Any) -> int:
     return raw[0] if isinstance(raw, bytes) else int(raw)
 
 
-_READ: dict[str, Callable[[Any], Any]] = {
+READERS: dict[str, Callable[[Any], Any]] = {
     "images": image_from_msg,
     "camera_info": camera_matrix_from_msg,
     "depth": depth_from_msg,
@@ -156,6 +156,6 @@ def decode(topic_name: str, msg: Any, received_ns: int = 0) -> tuple[str, int, A
     key = topic(topic_name).key
     stamp = stamp_ns(msg) if hasattr(msg, "header") else received_ns
     try:
-        return key, stamp, _READ[key.partition("/")[0]](msg)
+        return key, stamp, READERS[key.partition("/")[0]](msg)
     except WireError as error:
         raise WireError(f"{topic_name}, message stamped {stamp} ns: {error}") from error
