@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from como_ros.errors import ComoError
 
 FOLDER = Path("/dev/shm")
 _HEADER = 3  # int64: sequence, stamp, number of values
-_TRIES = 10_000
+_PATIENCE_S = 1.0
+"""A writer may be put to sleep in the middle of a write; longer than this and it is dead."""
 
 
 class SharedState:
@@ -54,11 +56,13 @@ class SharedState:
     def read(self) -> tuple[np.ndarray, int]:
         """A consistent copy of the values and their stamp; stamp 0 before the first write."""
         header = self._header
-        for _ in range(_TRIES):
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
             before = int(header[0])
             values, stamp_ns = self._values.copy(), int(header[1])
             if before % 2 == 0 and int(header[0]) == before:
                 return values, stamp_ns
+            time.sleep(0)
         raise ComoError(f"{self._path} is never at rest: its writer died while writing; restart the lab")
 
     def close(self) -> None:
