@@ -1,0 +1,49 @@
+"""Ask a running lab: reset, status, truth, faults (see `como_ros.lab.control` for the other end)."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from como_ros.errors import ComoError
+
+
+class LabClient:
+    """One connection to the lab's control socket."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            raise ComoError(f"no lab answers at {path}: {error.strerror}; start `como lab` first") from error
+        self._stream = self._socket.makefile("rw")
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        self._stream.write(json.dumps(request) + "\n")
+        self._stream.flush()
+        line = self._stream.readline()
+        if not line:
+            raise ComoError("the lab closed the connection")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ComoError(f"lab: {answer['error']}")
+        return answer
+
+    def reset(self, seed: int) -> dict[str, Any]:
+        return self._ask(cmd="reset", seed=seed)
+
+    def status(self) -> dict[str, Any]:
+        return self._ask(cmd="status")
+
+    def truth(self) -> dict[str, Any]:
+        return self._ask(cmd="truth")
+
+    def fault(self, name: str, on: bool = True) -> dict[str, Any]:
+        return self._ask(cmd="fault", name=name, on=on)
+
+    def close(self) -> None:
+        self._stream.close()
+        self._socket.close()

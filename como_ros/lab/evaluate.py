@@ -1,0 +1,154 @@
+"""Success of a bundle over seeds in fast mode: closed loop, Wilson interval, paired seeds, reasons for failure.
+
+The policy runs as on the robot: onnxruntime, a new chunk every `execute` actions, each chunk arriving
+`delay_s` late and conditioned on the actions already committed. Only the clock and the bus are missing.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from como_ros.errors import ComoError
+from como_ros.lab.fast import FastLab
+from como_ros.lab.tasks import get_task
+from policies.chunks import ChunkScheduler, ScheduleConfig
+from policies.runtime import Policy, load
+from policies.spaces import ActionChunk, Observation
+from policies.timeline import interpolate_pose7
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How episodes are run."""
+
+    execute: int = 4
+    """Actions executed before the next chunk is asked for."""
+    delay_s: float = 0.1
+    """From observation to chunk; the arm goes on with the old chunk meanwhile."""
+    workers: int = 2
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a success rate; honest at 0 and at 1."""
+    if trials < 1:
+        raise ComoError(f"an interval needs at least one trial, got {trials}")
+    p, n = successes / trials, trials
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def evaluate(
+    bundle: Path,
+    task: str,
+    episodes: int,
+    seed: int,
+    config: EvaluationConfig = EvaluationConfig(),
+    progress: Callable[[dict], None] | None = None,
+) -> dict:
+    """Run `episodes` consecutive seeds and count; result of `como evaluate`."""
+    if episodes < 1:
+        raise ComoError(f"--episodes must be at least 1, got {episodes}")
+    get_task(task)
+    load(bundle)  # refuse a bad bundle here, once, before workers start
+    jobs = [(bundle, task, seed + i, config) for i in range(episodes)]
+    rows = []
+    with multiprocessing.get_context("spawn").Pool(min(config.workers, episodes)) as pool:
+        for row in pool.imap(_run_job, jobs, chunksize=1):
+            rows.append(row)
+            if progress:
+                progress(row)
+    successes = sum(row["success"] for row in rows)
+    low, high = wilson_interval(successes, episodes)
+    return {
+        "episodes": episodes,
+        "successes": successes,
+        "rate": successes / episodes,
+        "ci95": [low, high],
+        "per_episode": rows,
+    }
+
+
+_WORKER: dict[tuple[str, str], tuple[FastLab, Policy]] = {}
+
+
+def _run_job(job: tuple[Path, str, int, EvaluationConfig]) -> dict:
+    bundle, task, seed, config = job
+    key = (str(bundle), task)
+    if key not in _WORKER:
+        policy = load(bundle, threads=1)
+        _WORKER[key] = FastLab(get_task(task), policy.contract.image_hw), policy
+    lab, policy = _WORKER[key]
+    return run_episode(lab, policy, seed, config)
+
+
+def run_episode(lab: FastLab, policy: Policy, seed: int, config: EvaluationConfig) -> dict:
+    """One closed-loop episode, ended by success or the task's time limit."""
+    layout = lab.reset(seed)
+    driver = _Driver(lab, policy, layout.instruction, config)
+    rest_z, highest, done, reason = float(lab.data.body("cube").xpos[2]), 0.0, False, ""
+    while lab.time_s < lab.task.time_limit_s and not done:
+        driver.run_chunk(seed)
+        highest = max(highest, float(lab.data.body("cube").xpos[2]) - rest_z)
+        done, reason = lab.success()
+    return {
+        "seed": seed,
+        "success": done,
+        "reason": reason,
+        "lifted": highest > 0.03,
+        "seconds": lab.time_s,
+        "inference_ms": float(np.median(driver.inference_s) * 1e3),
+    }
+
+
+class _Driver:
+    """Asynchronous chunks in simulated time: think, go on with the old chunk meanwhile, switch."""
+
+    def __init__(self, lab: FastLab, policy: Policy, instruction: str, config: EvaluationConfig) -> None:
+        self._lab, self._policy, self._instruction, self._config = lab, policy, instruction, config
+        self._scheduler = ChunkScheduler(policy.contract, ScheduleConfig(config.execute))
+        self._hold = lab.ee_pose7, lab.width_m
+        self._chunk: ActionChunk | None = None
+        self.inference_s: list[float] = []
+
+    def run_chunk(self, seed: int) -> None:
+        """Observe, infer, and move until the next observation is due."""
+        lab, policy = self._lab, self._policy
+        observation = Observation(self._now_ns, lab.look(), lab.state, self._instruction)
+        started = time.perf_counter()
+        intent = policy.intend(observation)
+        prefix = self._scheduler.committed(observation)
+        actions = policy.act(observation, intent, prefix, seed=seed + observation.stamp_ns // 1_000_000)
+        self.inference_s.append(time.perf_counter() - started)
+        lab.follow(self._setpoint_at, self._config.delay_s)
+        self._chunk = self._scheduler.accept(observation, actions, self._now_ns)
+        period_s = 1 / policy.contract.action_rate_hz
+        lab.follow(self._setpoint_at, self._config.execute * period_s - self._config.delay_s)
+
+    @property
+    def _now_ns(self) -> int:
+        return round(self._lab.time_s * 1e9)
+
+    def _setpoint_at(self, time_s: float) -> tuple[np.ndarray, np.ndarray, float]:
+        if self._chunk is None:
+            return self._hold[0], np.zeros(6), self._hold[1]
+        return chunk_setpoint(self._chunk, round(time_s * 1e9))
+
+
+def chunk_setpoint(chunk: ActionChunk, now_ns: int) -> tuple[np.ndarray, np.ndarray, float]:
+    place = min(max((now_ns - chunk.stamp_ns) / chunk.period_ns, 0.0), len(chunk.poses) - 1.0)
+    before = min(int(place), len(chunk.poses) - 2)
+    first, second = chunk.poses[before], chunk.poses[before + 1]
+    pose7 = interpolate_pose7(first, second, place - before)
+    moving = 0 < place < len(chunk.poses) - 1
+    twist = np.zeros(6)
+    twist[:3] = (second[:3] - first[:3]) / (chunk.period_ns / 1e9) * moving
+    width = chunk.widths[min(round(place + 0.49), len(chunk.poses) - 1)]
+    return pose7, twist, float(width)

@@ -1,0 +1,96 @@
+"""The lab in fast mode: same seed same bytes, the operator succeeds, cameras see, hands hide no robot."""
+
+import numpy as np
+import pytest
+
+from como_ros.errors import ComoError
+from como_ros.lab import scene
+
+from como_ros.lab.fast import FastLab
+from como_ros.lab.hands import HandScene, make_videos, plan_hand
+from como_ros.lab.tasks import get_task
+
+
+@pytest.fixture(scope="module")
+def lab():
+    return FastLab(get_task("pick_place"), image_hw=(64, 64))
+
+
+def run_operator(lab: FastLab, seed: int, seconds: float | None = None) -> np.ndarray:
+    lab.reset(seed)
+    plan = lab.operator_plan(seed)
+    lab.follow(plan.at, plan.duration_s if seconds is None else seconds)
+    return lab.data.qpos.copy()
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(lab):
+    first, again, other = (run_operator(lab, seed, 2.0) for seed in (5, 5, 6))
+    assert first.tobytes() == again.tobytes()
+    assert first.tobytes() != other.tobytes()
+
+
+def test_the_scripted_operator_puts_the_cube_in_the_tray(lab):
+    run_operator(lab, 3)
+    assert lab.success() == (True, "")
+
+
+def test_an_idle_arm_fails_with_a_reason_in_centimetres(lab):
+    lab.reset(3)
+    done, reason = lab.success()
+    assert not done
+    assert "cm from the tray's centre" in reason
+
+
+def test_the_arm_stands_at_the_known_home_pose(lab):
+    scene.set_arm_home(lab.model, lab.data)
+    import mujoco
+
+    mujoco.mj_forward(lab.model, lab.data)
+    assert np.allclose(lab.ee_pose7[:3], [0.4635, 0, 0.4028], atol=1e-3)
+
+
+def test_both_cameras_see_a_red_cube(lab):
+    lab.reset(4)
+    for frame in lab.look().values():
+        red, green, blue = np.moveaxis(frame.astype(int), -1, 0)
+        assert ((red > 1.8 * green) & (red > 1.8 * blue)).sum() >= 4
+
+
+def test_a_world_vector_redraws_the_same_picture(lab):
+    layout = lab.reset(8)
+    seen = lab.look()["front"]
+    vector = scene.world_vector(lab.data, layout.seed)
+    other = FastLab(get_task("pick_place"), image_hw=(64, 64))
+    seed = scene.set_world(other.model, other.data, vector)
+    other.task.paint(other.model, seed)
+    import mujoco
+
+    mujoco.mj_forward(other.model, other.data)
+    assert np.array_equal(other.look()["front"], seen)
+
+
+def test_hand_clips_hold_no_robot_and_keep_truth_outside(tmp_path):
+    out = tmp_path / "videos"
+    result = make_videos("pick_place", 1, 0, out)
+    assert result["clips"] == 1
+    assert sorted(p.name for p in out.iterdir()) == ["index.json", "pick_place_000000.mp4"]
+    assert (tmp_path / "videos.truth" / "pick_place_000000.npz").exists()
+    model = HandScene(get_task("pick_place"), 32).model
+    assert not [i for i in range(model.nbody) if "link" in model.body(i).name or "finger" in model.body(i).name]
+
+
+def test_hands_move_faster_than_the_arm(lab):
+    lab.reset(2)
+    hand, *_ = plan_hand(get_task("pick_place"), 2)
+    assert hand.duration_s < lab.operator_plan(2).duration_s
+
+
+def test_an_unknown_task_is_refused_by_name():
+    with pytest.raises(ComoError, match="'fold_towel'; known tasks: pick_place"):
+        get_task("fold_towel")
+
+
+def test_the_wilson_interval_matches_hand_computed_values():
+    low, high = wilson_interval(70, 100)
+    assert (round(low, 3), round(high, 3)) == (0.604, 0.781)
+    assert wilson_interval(0, 10)[0] == 0.0
