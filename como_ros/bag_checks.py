@@ -1,0 +1,119 @@
+"""What is wrong with a folder of episodes: damage, missing streams, holes, drops, mixed contracts.
+
+One bad episode never hides the others. Rates, holes and missing messages come from capture stamps; what the
+recorder itself lost is in the bag and reported beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from como_ros import bags, wire
+from policies.spaces import CAMERAS, Contract, image_key
+from policies.timeline import EE_POSE, JOINTS, observation_streams
+
+MISSING_FACTOR = 1.5
+"""An interval this many times the median one means that messages are missing."""
+PERIODIC = {topic.key for topic in wire.TOPICS.values() if topic.rate_hz > 0}
+
+
+def run_check(folder: Path) -> dict[str, Any]:
+    """Result of `como bags check`: every episode with its rates, gaps, drops and problems."""
+    found = bags.episodes(folder)
+    if not found:
+        raise bags.BagError(f"{folder} holds no episodes; record some or run `como demos --out {folder}`")
+    rows = [check_episode(path) for path in found]
+    _compare_contracts(rows)
+    return {"episodes": [{key: value for key, value in row.items() if key != "contract"} for row in rows]}
+
+
+def check_episode(path: Path) -> dict[str, Any]:
+    """One episode's row; `ok` means that every observation it should give is there."""
+    row: dict[str, Any] = {
+        "path": str(path),
+        "ok": False,
+        "rates_hz": {},
+        "gaps": [],
+        "drops": {},
+        "problems": [],
+    }
+    try:
+        meta = bags.read_meta(path)
+        row |= {"outcome": meta.outcome, "instruction": meta.instruction, "contract": meta.contract}
+        row["recorder_drops"] = json.loads(meta.provenance.get("drops", "{}"))
+        if not meta.closed:
+            row["problems"].append("its writer was killed; it reads up to the last flushed chunk")
+        _check_streams(row, meta.contract, _stamps(path, meta.contract, row["problems"]))
+    except ValueError as error:  # every error of ours is one, and so is damaged JSON
+        row["problems"].append(str(error))
+    row["ok"] = not row["problems"]
+    return row
+
+
+def _stamps(path: Path, contract: Contract, problems: list[str]) -> dict[str, np.ndarray]:
+    """Key -> capture stamps in the order of arrival; notes images of the wrong size once a camera."""
+    stamps: dict[str, list[int]] = defaultdict(list)
+    wrong: dict[str, tuple[int, ...]] = {}
+    for _, key, stamp_ns, value in bags.read_arrivals(path):
+        stamps[key].append(stamp_ns)
+        if key.startswith("images/") and value.shape[:2] != contract.image_hw:
+            wrong[key] = value.shape[:2]
+    problems += [f"{key} is {size}, the contract says {contract.image_hw}" for key, size in wrong.items()]
+    return {key: np.array(values, np.int64) for key, values in stamps.items()}
+
+
+def _check_streams(row: dict[str, Any], contract: Contract, stamps: dict[str, np.ndarray]) -> None:
+    streams = observation_streams(contract)
+    missing = [key for key in streams if key not in stamps]
+    row["problems"] += [f"{key} was never recorded" for key in missing]
+    for key, values in sorted(stamps.items()):
+        if (values[1:] < values[:-1]).any():
+            row["problems"].append(f"{key} has stamps that go backwards; two publishers or a clock reset")
+        if key not in PERIODIC or len(values) < 3:
+            continue
+        limit_ns = streams[key].max_age_ns if key in streams else None
+        row["rates_hz"][key], row["drops"][key] = _rate_and_missing(np.sort(values))
+        if limit_ns is not None:
+            row["gaps"] += _gaps(key, np.sort(values), limit_ns)
+    row["seconds"] = _seconds(stamps)
+    row["problems"] += [f"{gap['key']} is silent for {gap['seconds']:.2f} s" for gap in row["gaps"]]
+
+
+def _rate_and_missing(stamps: np.ndarray) -> tuple[float, int]:
+    steps = np.diff(stamps)
+    steps = steps[steps > 0]
+    if not len(steps):
+        return 0.0, 0
+    median = float(np.median(steps))
+    late = steps[steps > MISSING_FACTOR * median]
+    return 1e9 / median, int((np.round(late / median) - 1).sum())
+
+
+def _gaps(key: str, stamps: np.ndarray, limit_ns: int) -> list[dict[str, Any]]:
+    """Silences longer than the stream's maximum age: there is no observation inside them."""
+    steps = np.diff(stamps)
+    return [
+        {"key": key, "stamp_ns": int(stamps[i]), "seconds": float(steps[i] / 1e9)}
+        for i in np.flatnonzero(steps > limit_ns)
+    ]
+
+
+def _seconds(stamps: dict[str, np.ndarray]) -> float:
+    observed = [stamps[key] for key in (JOINTS, EE_POSE, *map(image_key, CAMERAS)) if key in stamps]
+    if not observed:
+        return 0.0
+    return float((max(s.max() for s in observed) - min(s.min() for s in observed)) / 1e9)
+
+
+def _compare_contracts(rows: list[dict[str, Any]]) -> None:
+    """The first readable episode's contract is the folder's; the others must agree."""
+    known = [row for row in rows if "contract" in row]
+    for row in known[1:]:
+        if found := known[0]["contract"].differences(row["contract"]):
+            row["problems"].append(f"another contract than {known[0]['path']}: " + "; ".join(found))
+            row["ok"] = False
