@@ -1,7 +1,6 @@
 """One package for three readers: `colcon build` (ament_python), `pip install .` and `pip install -e .`."""
 
 from glob import glob
-from pathlib import Path
 
 from setuptools import setup
 
@@ -38,8 +37,6 @@ setup(
     name="como_ros",
     version="0.1.0",
     description="Fifty demonstrations and unlabelled human video in, a Franka arm that does the task out.",
-    long_description=Path("README.md").read_text(encoding="utf-8"),
-    long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=PACKAGES,

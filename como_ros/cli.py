@@ -6,24 +6,24 @@ extras it uses. What a user can mend is answered by one sentence on stderr and e
 
 from __future__ import annotations
 
-import json as json_format
-import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import tyro
 from tyro.extras import SubcommandApp
 
 from como_ros.errors import ComoError
+from como_ros.results import must_exist, run, say
 from policies.spaces import ContractError
 
 Json = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help="Write the result there, as JSON.")]
 Task = Annotated[str, tyro.conf.arg(metavar="TASK", help="Which task of the lab.")]
 Out = Annotated[Path, tyro.conf.arg(metavar="DIR", help="A new folder for what is made.")]
 Preset = Annotated[str, tyro.conf.arg(metavar="PRESET", help="A named configuration of the stage.")]
+OptionalDir = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+Bundle = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help="The compiled policy, for autonomous.")]
 
 EXTRA_OF = {"torch": "train", "onnx": "train", "safetensors": "train", "av": "lab", "mujoco": "lab"}
 EXTRA_OF |= {"franka_sim": "lab", "robosuite": "lab", "cv2": "lab", "onnxruntime": "core", "rosbags": "core"}
@@ -43,6 +43,38 @@ bags, encoder, motion = SubcommandApp(), SubcommandApp(), SubcommandApp()
 
 
 @app.command
+def lab(*, task: Task = "pick_place", seed: int = 0) -> None:
+    """Serve the simulated arm on its real ports until stopped."""
+    from como_ros.lab.fci import LabConfig, serve
+
+    serve(LabConfig(task=task, seed=seed))
+
+
+@app.command
+def up(
+    scenario: tyro.conf.Positional[Literal["teleop", "autonomous"]],
+    *,
+    lab: tyro.conf.FlagCreatePairsOff[bool] = False,
+    task: Task = "pick_place",
+    bundle: Bundle = None,
+    device: str = "scripted",
+    robot_host: str = "172.16.0.2",
+    serials: tuple[str, ...] = (),
+    episodes: int = 0,
+    seed: int = 0,
+    out: Path = Path("out/episodes"),
+    json: Json = None,
+) -> None:
+    """Bring up the whole graph; without --episodes it stays up until interrupted."""
+    must_exist(bundle)
+    from como_ros import graphs
+    from como_ros.up import up
+
+    choices = graphs.Deployment(lab, task, str(bundle or ""), str(out), robot_host, device, serials)
+    run(json, up, scenario, choices, episodes, seed, say)
+
+
+@app.command
 def demos(
     *,
     task: Task = "pick_place",
@@ -55,7 +87,7 @@ def demos(
     """Record scripted demonstrations as bags, in fast mode."""
     from como_ros.lab.demos import make_demos
 
-    _run(json, make_demos, task, episodes, seed, out, workers)
+    run(json, make_demos, task, episodes, seed, out, workers)
 
 
 @app.command
@@ -63,7 +95,19 @@ def videos(*, task: Task = "pick_place", clips: int = 50, seed: int = 0, out: Ou
     """Draw mp4 clips of a human hand doing a task."""
     from como_ros.lab.hands import make_videos
 
-    _run(json, make_videos, task, clips, seed, out)
+    run(json, make_videos, task, clips, seed, out)
+
+
+app.command(bags, name="bags", help="Recorded episodes.")
+
+
+@bags.command(name="check")
+def bags_check(folder: tyro.conf.Positional[Path], *, json: Json = None) -> None:
+    """Say of every episode whether it is whole: rates, gaps, drops."""
+    must_exist(folder)
+    from como_ros.bag_checks import run_check
+
+    run(json, run_check, folder)
 
 
 app.command(encoder, name="encoder", help="The frozen visual encoder.")
@@ -71,53 +115,83 @@ app.command(encoder, name="encoder", help="The frozen visual encoder.")
 
 @encoder.command(name="train")
 def encoder_train(
-    *, bags: Path, videos: Path | None = None, preset: Preset = "lab", out: Out, json: Json = None
+    *, bags: Path, videos: OptionalDir = None, preset: Preset = "lab", out: Out, json: Json = None
 ) -> None:
     """Pre-train the lab's visual encoder on recorded images."""
-    _must_exist(bags, videos)
+    must_exist(bags, videos)
     from training.encoder import train
 
-    _run(json, train, bags, videos, out, preset)
+    run(json, train, bags, videos, out, preset)
 
 
-def _must_exist(*paths: Path | None) -> None:
-    """Refuse a missing input before anything slow is imported."""
-    for path in paths:
-        if path is not None and not path.exists():
-            raise ComoError(f"{path} does not exist; check the path")
+@app.command
+def demo(
+    *,
+    bundle: Path = Path("bundles/lab"),
+    task: Task = "pick_place",
+    episodes: int = 3,
+    seed: int = 1000,
+    out: Path = Path("out/demo"),
+    json: Json = None,
+) -> None:
+    """Show the shipped policy at work: the whole graph in the lab, then bag and video."""
+    must_exist(bundle)
+    from como_ros.demo import run_demo
+
+    run(json, run_demo, bundle, task, episodes, seed, out, say)
 
 
-def _run(json: Path | None, work: Callable[..., Any], *args: Any, **options: Any) -> None:
-    """Do the work, print its figures, save them where asked."""
-    if json is not None and (json.is_dir() or not json.absolute().parent.is_dir()):
-        raise ComoError(f"--json {json} is not a file in an existing folder")
-    result = _figures(work(*args, **options))
-    for key, value in result.items():
-        if not isinstance(value, (list, dict)) or key == "ci95":
-            print(f"{key}: {_text(value)}")
-    if json is not None:
-        _write_whole(json, json_format.dumps(result, indent=1, default=float) + "\n")
+@app.command
+def reproduce(
+    *,
+    out: Path = Path("bundles/lab"),
+    work: Path = Path("out/reproduce"),
+    task: Task = "pick_place",
+    episodes: int = 50,
+    clips: int = 300,
+    preset: Preset = "lab",
+    json: Json = None,
+) -> None:
+    """Make a bundle from raw seeds, stage by stage; an interrupted run goes on where it stopped."""
+    from como_ros.reproduce import reproduce
+
+    run(json, reproduce, out, work, task, episodes, clips, preset, say)
 
 
-def _figures(result: Any) -> dict[str, Any]:
-    """A result as a dictionary; of a dataclass the numbers and words, not the weights."""
-    if not is_dataclass(result):
-        return dict(result or {})
-    named = {field.name: getattr(result, field.name) for field in fields(result)}
-    return {name: value for name, value in named.items() if isinstance(value, (int, float, str))}
+@app.command
+def label(
+    model: tyro.conf.Positional[Path],
+    *,
+    videos: OptionalDir = None,
+    bags: OptionalDir = None,
+    out: Out,
+    json: Json = None,
+) -> None:
+    """Label videos, and bags, with the latent motion that a model sees in them."""
+    must_exist(model, videos, bags)
+    from training.label import label
+
+    run(json, label, model, videos, out, bags)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
+@app.command
+def finetune(
+    *,
+    bags: Path,
+    encoder: Path,
+    labels: OptionalDir = None,
+    videos: OptionalDir = None,
+    mix: float = 0.5,
+    preset: Preset = "lab",
+    out: Out,
+    force: bool = False,
+    json: Json = None,
+) -> None:
+    """Train a policy on demonstrations, co-mixed with labelled video."""
+    must_exist(bags, encoder, labels, videos)
+    from training.finetune import finetune
 
-
-def _write_whole(path: Path, text: str) -> None:
-    """All or nothing: nobody ever reads half a result."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(text)
-    half.replace(path)
+    run(json, finetune, bags, labels, videos, encoder, mix, preset, out, force)
 
 
 def _sentence(error: Exception) -> str:

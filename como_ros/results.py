@@ -1,0 +1,56 @@
+"""What every verb does with its inputs and its result: check, work, print, save."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from como_ros.errors import ComoError
+
+
+def must_exist(*paths: Path | None) -> None:
+    """Refuse a missing input before anything slow is imported."""
+    for path in paths:
+        if path is not None and not path.exists():
+            raise ComoError(f"{path} does not exist; check the path")
+
+
+def run(json: Path | None, work: Callable[..., Any], *args: Any, **options: Any) -> None:
+    """Do the work, print its figures, save them where asked."""
+    if json is not None and (json.is_dir() or not json.absolute().parent.is_dir()):
+        raise ComoError(f"--json {json} is not a file in an existing folder")
+    result = _figures(work(*args, **options))
+    for key, value in result.items():
+        if not isinstance(value, (list, dict)) or key == "ci95":
+            print(f"{key}: {_text(value)}")
+    if json is not None:
+        _write_whole(json, json_format.dumps(result, indent=1, default=float) + "\n")
+
+
+def _figures(result: Any) -> dict[str, Any]:
+    """A result as a dictionary; of a dataclass the numbers and words, not the weights."""
+    if not is_dataclass(result):
+        return dict(result or {})
+    named = {field.name: getattr(result, field.name) for field in fields(result)}
+    return {name: value for name, value in named.items() if isinstance(value, (int, float, str))}
+
+
+def say(sentence: str) -> None:
+    print(sentence, flush=True)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """All or nothing: nobody ever reads half a result."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.write_text(text)
+    half.replace(path)
