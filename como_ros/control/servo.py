@@ -1,0 +1,207 @@
+"""What the arm is told, set-point by set-point: commands in, one safe set-point out at every tick.
+
+Pure: every call is given the time, in nanoseconds of a clock that only moves forward; the caller translates
+stamps to it. The arm moves in two states of the supervisor only: `teleop` follows single poses, `policy`
+follows chunks. In every other state, and as soon as commands are missing, it brakes and holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from como_ros.control.interpolation import (
+    BlendPath,
+    ChunkPath,
+    CoastPath,
+    HoldPath,
+    Path,
+    Setpoint,
+    blend_seconds,
+    stop_path,
+)
+from como_ros.control.rotations import vector_from_matrix
+from como_ros.control.shield import ShieldConfig, guard
+from como_ros.control.supervision import POLICY, TELEOP
+
+HOLDING, FOLLOWING = "holding", "following"
+
+
+@dataclass(frozen=True)
+class ServoConfig:
+    """How long things may last, seconds."""
+
+    blend_s: float = 0.2
+    """Over which the difference between an old and a new chunk fades out."""
+    teleop_blend_s: float = 0.1
+    stop_s: float = 0.06
+    """Braking time when a hold begins."""
+    pose_timeout_s: float = 0.1
+    """Silence of a driving operator, two periods at 20 Hz, after which the arm holds."""
+    heartbeat_timeout_s: float = 0.5
+    max_early_s: float = 1.0
+    """Commands due later than this are refused: some clock has jumped."""
+    max_dt_s: float = 0.02
+    """A tick that came late may not move the arm further than this much time would."""
+
+
+class Servo:
+    """Follows the current command, or holds and says why."""
+
+    def __init__(self, config: ServoConfig, shield: ShieldConfig, pose7: np.ndarray, now_ns: int) -> None:
+        self._config, self._shield = config, shield
+        self.counters: Counter[str] = Counter()
+        self.last_refusal = ""
+        self._state, self._heartbeat_ns = "", -(10**18)
+        self.reset(pose7, now_ns)
+
+    def reset(self, pose7: np.ndarray, now_ns: int) -> None:
+        """Hold where the arm is now, after homing or recovery; nothing commanded before counts."""
+        self._last, self._last_ns = Setpoint.still(pose7), now_ns
+        self._path: Path = HoldPath(pose7)
+        self.activity, self.reason = HOLDING, "nothing commanded yet"
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pose: tuple[Setpoint, int, int] | None = None
+        self._chunk: ChunkPath | None = None
+        self._next: ChunkPath | None = None
+        self._commander_lost = False
+        self._widths: list[tuple[int, float]] = []
+
+    # Events --------------------------------------------------------------------------------------
+
+    def supervise(self, state: str, now_ns: int) -> None:
+        """The supervisor's word; a change of state drops every command given before."""
+        self._heartbeat_ns = now_ns
+        if state != self._state:
+            self._state = state
+            self._forget()
+
+    def command_pose(self, pose7: np.ndarray, stamp_ns: int, now_ns: int) -> str:
+        """One pose to be at; returns why it was refused, or nothing."""
+        if self._state != TELEOP:
+            return ""
+        if refusal := self._refusal(Setpoint.still(pose7), stamp_ns, now_ns):
+            return refusal
+        twist = self._drive_twist(pose7, stamp_ns)
+        self._pose = Setpoint(pose7, twist), stamp_ns, now_ns
+        coast = CoastPath(Setpoint(pose7, twist), stamp_ns, self._config.pose_timeout_s)
+        self._follow(coast, now_ns, self._config.teleop_blend_s)
+        return ""
+
+    def command_chunk(self, due_ns: np.ndarray, poses7: np.ndarray, now_ns: int) -> str:
+        """Timed poses; returns why they were refused, or nothing."""
+        if self._state != POLICY:
+            return ""
+        if poses7.shape != (len(due_ns), 7) or not np.isfinite(poses7).all():
+            shape = poses7.shape
+            return self._refuse(f"not finite: poses of shape {shape}, finite ones of (H, 7) are needed")
+        if due_ns[-1] < now_ns - round(self._shield.max_age_s * 1e9):
+            return self._refuse(f"age: the chunk ended {(now_ns - due_ns[-1]) / 1e9:.2f} s ago")
+        path = ChunkPath(due_ns, poses7)
+        if refusal := self._refusal(path.at(max(now_ns, path.start_ns)), path.start_ns, now_ns, aged=False):
+            return refusal
+        self._next, self._commander_lost = path, False
+        return ""
+
+    def command_widths(self, due_ns: np.ndarray, widths: np.ndarray, now_ns: int) -> str:
+        """Timed gripper widths, in place of those still to come."""
+        if self._state not in (TELEOP, POLICY):
+            return ""
+        if due_ns[-1] < now_ns - 10**9:
+            return self._refuse(f"age: the last width was due {(now_ns - due_ns[-1]) / 1e9:.2f} s ago")
+        self._widths = list(zip(due_ns.tolist(), widths.tolist(), strict=True))
+        return ""
+
+    def commander_lost(self) -> None:
+        """Whoever sends chunks is gone: hold now instead of at the end of the chunk."""
+        self._commander_lost = True
+
+    def _refuse(self, reason: str) -> str:
+        self.counters[f"refused {reason.partition(':')[0]}"] += 1
+        self.last_refusal = reason
+        return reason
+
+    def _refusal(self, first: Setpoint, stamp_ns: int, now_ns: int, aged: bool = True) -> str:
+        if stamp_ns > now_ns + round(self._config.max_early_s * 1e9):
+            return self._refuse(f"age: the command is due in {(stamp_ns - now_ns) / 1e9:.2f} s")
+        age_s = (now_ns - stamp_ns) / 1e9 if aged else 0.0
+        verdict = guard(self._shield, first, self._last, dt_s=1e9, age_s=age_s)
+        return self._refuse(verdict.reason) if verdict.refused else ""
+
+    def _drive_twist(self, pose7: np.ndarray, stamp_ns: int) -> np.ndarray:
+        """How fast the operator moves, from the last two poses."""
+        if self._pose is None:
+            return np.zeros(6)
+        last, last_ns, _ = self._pose
+        dt_s = (stamp_ns - last_ns) / 1e9
+        if not 0.005 < dt_s < self._config.pose_timeout_s:
+            return last.twist if 0 <= dt_s <= 0.005 else np.zeros(6)
+        turn = vector_from_matrix(Setpoint.still(pose7).rotation @ last.rotation.T)
+        return np.concatenate([pose7[:3] - last.pose7[:3], turn]) / dt_s
+
+    # Ticks ---------------------------------------------------------------------------------------
+
+    def tick(self, now_ns: int) -> Setpoint:
+        """The set-point to send now."""
+        if why := self._why_hold(now_ns):
+            self._hold(why, now_ns)
+        dt_s = min(max((now_ns - self._last_ns) / 1e9, 1e-3), self._config.max_dt_s)
+        verdict = guard(self._shield, self._path.at(now_ns), self._last, dt_s)
+        if verdict.reason:
+            self.counters[verdict.kind] += 1
+        if verdict.reason or self.activity == FOLLOWING:
+            self.reason = verdict.reason
+        self._last, self._last_ns = verdict.setpoint, now_ns
+        return verdict.setpoint
+
+    def width(self, now_ns: int) -> float | None:
+        """The gripper width that is due; none while holding."""
+        if self.activity == HOLDING:
+            return None
+        due = [width for due_ns, width in self._widths if due_ns <= now_ns]
+        return due[-1] if due else None
+
+    def _why_hold(self, now_ns: int) -> str:
+        silent_s = (now_ns - self._heartbeat_ns) / 1e9
+        if silent_s > self._config.heartbeat_timeout_s:
+            self._forget()
+            return "supervisor silent"
+        if self._state == TELEOP:
+            return self._why_not_driven(now_ns)
+        if self._state == POLICY:
+            return self._why_no_chunk(now_ns)
+        return f"supervisor is {self._state}"
+
+    def _why_not_driven(self, now_ns: int) -> str:
+        if self._pose is None:
+            return "no pose commanded yet"
+        if (now_ns - self._pose[2]) / 1e9 > self._config.pose_timeout_s:
+            return "commands stopped"
+        return ""
+
+    def _why_no_chunk(self, now_ns: int) -> str:
+        if self._commander_lost:
+            self._forget()
+            self._commander_lost = True
+            return "commander lost"
+        if self._next is not None and now_ns >= self._next.start_ns:
+            self._chunk, self._next = self._next, None
+            self._follow(self._chunk, now_ns, self._config.blend_s)
+        if self._chunk is None:
+            return "no chunk commanded yet"
+        return "chunk ran out" if now_ns > self._chunk.end_ns else ""
+
+    def _follow(self, path: Path, now_ns: int, shortest_s: float) -> None:
+        blend_s = blend_seconds(self._last, path.at(now_ns), shortest_s)
+        self._path = BlendPath(self._last, now_ns, path, blend_s)
+        self.activity = FOLLOWING
+
+    def _hold(self, why: str, now_ns: int) -> None:
+        if self.activity == FOLLOWING:
+            self._path = stop_path(self._last, now_ns, self._config.stop_s)
+            self.counters[f"held: {why}"] += 1
+        self.activity, self.reason = HOLDING, why

@@ -1,0 +1,79 @@
+"""`como reproduce`: from raw seeds to a bundle by the commands a person would type, each logged and timed.
+
+A stage whose result is already there is skipped, so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from como_ros.errors import ComoError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One `como` command and the file that says it is done."""
+
+    name: str
+    arguments: str
+    done: str
+
+
+STAGES = (
+    Stage("demos", "demos --task {task} --episodes {episodes} --seed 0 --out {work}/demos", "demos.json"),
+    Stage("videos", "videos --task {task} --clips {clips} --seed 0 --out {work}/videos", "videos.json"),
+    Stage(
+        "encoder",
+        "encoder train --bags {work}/demos --videos {work}/videos --preset {preset} --out {work}/encoder",
+        "encoder.json",
+    ),
+    Stage(
+        "motion",
+        "motion train --encoder {work}/encoder --bags {work}/demos --videos {work}/videos --preset {preset}"
+        " --out {work}/motion",
+        "motion.json",
+    ),
+    Stage("label", "label {work}/motion --videos {work}/videos --out {work}/labels", "label.json"),
+    Stage(
+        "finetune",
+        "finetune --bags {work}/demos --labels {work}/labels --videos {work}/videos --encoder {work}/encoder"
+        " --motion {work}/motion --preset {preset} --out {work}/run",
+        "finetune.json",
+    ),
+    Stage("export", "export {work}/run --bags {work}/demos --out {out}", "export.json"),
+)
+
+
+def reproduce(
+    out: Path,
+    work: Path,
+    task: str = "pick_place",
+    episodes: int = 50,
+    clips: int = 300,
+    preset: str = "lab",
+    say: Callable[[str], None] = print,
+) -> dict:
+    """Run every stage in order; result: seconds per stage and the bundle's folder."""
+    work.mkdir(parents=True, exist_ok=True)
+    names = {"task": task, "episodes": episodes, "clips": clips, "preset": preset, "work": work, "out": out}
+    seconds = {}
+    for stage in STAGES:
+        result = work / stage.done
+        if result.exists():
+            say(f"{stage.name}: done before, see {result}")
+            continue
+        arguments = [word.format(**names) for word in shlex.split(stage.arguments)]
+        say("como " + " ".join(arguments))
+        started = time.monotonic()
+        code = subprocess.call([sys.executable, "-m", "como_ros.cli", *arguments, "--json", str(result)])
+        if code:
+            raise ComoError(f"stage {stage.name} ended with code {code}; its command is printed above")
+        seconds[stage.name] = round(time.monotonic() - started, 1)
+        say(f"{stage.name}: {seconds[stage.name]:.0f} s")
+    return {"bundle": str(out), "seconds": sum(seconds.values()), "stages": seconds}

@@ -1,0 +1,206 @@
+"""The servo: moves only when told to by the right side, holds in time, and never jumps."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from como_ros.control.interpolation import Setpoint
+from como_ros.control.servo import FOLLOWING, HOLDING, Servo, ServoConfig
+from como_ros.control.shield import ShieldConfig
+
+MS = 1_000_000
+START = np.array([0.5, 0, 0.3, 1, 0, 0, 0])
+
+
+class Bench:
+    """A servo with a clock and a faithful supervisor."""
+
+    def __init__(self, state: str = "teleop") -> None:
+        self.servo = Servo(ServoConfig(), ShieldConfig(), START, 0)
+        self.state, self.supervised = state, True
+        self.now_ns = 0
+        self.sent: list[Setpoint] = []
+        self.step(1)
+
+    def step(self, ticks: int) -> Setpoint:
+        for _ in range(ticks):
+            self.now_ns += 10 * MS
+            if self.supervised:
+                self.servo.supervise(self.state, self.now_ns)
+            self.sent.append(self.servo.tick(self.now_ns))
+        return self.sent[-1]
+
+    def drive(self, seconds: float, speed_m_s: float = 0.1) -> None:
+        """An operator moving along y, a pose every 20 ms."""
+        for _ in range(round(seconds / 0.02)):
+            target = self.sent[-1].pose7 + [0, 0.02 * speed_m_s, 0, 0, 0, 0, 0]
+            self.servo.command_pose(target, self.now_ns, self.now_ns)
+            self.step(2)
+
+    def chunk(self, delay_ms: int = 0, poses: int = 16, speed_m_s: float = 0.1) -> str:
+        due_ns = self.now_ns + (delay_ms + 100 * np.arange(poses)) * MS
+        poses7 = np.tile(self.sent[-1].pose7, (poses, 1))
+        poses7[:, 1] += 0.1 * speed_m_s * np.arange(poses)
+        return self.servo.command_chunk(due_ns, poses7, self.now_ns)
+
+    @property
+    def speed(self) -> float:
+        return float(np.linalg.norm(self.sent[-1].twist[:3]))
+
+
+def test_holds_before_anything_is_commanded():
+    bench = Bench()
+    np.testing.assert_array_equal(bench.step(20).pose7, START)
+    assert (bench.servo.activity, bench.servo.reason) == (HOLDING, "no pose commanded yet")
+
+
+def test_follows_a_driving_operator_with_the_velocity_fed_forward():
+    bench = Bench()
+    bench.drive(1.0)
+    assert bench.servo.activity == FOLLOWING
+    assert bench.speed > 0.05
+    assert bench.sent[-1].pose7[1] > 0.05
+
+
+def test_an_operator_gone_silent_leaves_the_arm_standing_within_200_ms():
+    bench = Bench()
+    bench.drive(1.0)
+    bench.step(20)
+    assert bench.speed == 0
+    assert (bench.servo.activity, bench.servo.reason) == (HOLDING, "commands stopped")
+
+
+def test_a_chunk_is_followed_to_its_end_and_then_held():
+    bench = Bench("policy")
+    assert bench.chunk() == ""
+    bench.step(100)
+    assert bench.speed == pytest.approx(0.1, abs=0.01)
+    bench.step(60)
+    assert bench.servo.reason == "chunk ran out"
+    np.testing.assert_allclose(bench.sent[-1].pose7[1], 0.15, atol=0.005)
+
+
+def test_a_chunk_that_starts_later_waits_while_the_old_one_goes_on():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(40)
+    bench.chunk(delay_ms=100, speed_m_s=-0.1)
+    bench.step(5)
+    assert bench.sent[-1].twist[1] > 0
+    bench.step(30)
+    assert bench.sent[-1].twist[1] < 0
+
+
+def test_losing_the_commander_holds_at_once_and_a_new_chunk_goes_on():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(50)
+    bench.servo.commander_lost()
+    bench.step(8)
+    assert (bench.speed, bench.servo.reason) == (0, "commander lost")
+    bench.chunk()
+    bench.step(20)
+    assert bench.servo.activity == FOLLOWING
+
+
+@pytest.mark.parametrize("state", ["stopped", "ready", "teleop", "nonsense", ""])
+def test_a_chunk_moves_nothing_unless_the_supervisor_says_policy(state):
+    bench = Bench(state)
+    bench.chunk()
+    np.testing.assert_array_equal(bench.step(50).pose7, START)
+
+
+def test_stop_brakes_within_100_ms_and_the_old_chunk_does_not_resume_when_re_armed():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(50)
+    bench.state = "stopped"
+    bench.step(8)
+    assert bench.speed == 0
+    stood = bench.sent[-1].pose7
+    bench.state = "policy"
+    np.testing.assert_array_equal(bench.step(30).pose7, stood)
+    assert bench.servo.reason == "no chunk commanded yet"
+
+
+def test_a_silent_supervisor_holds_after_half_a_second():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(30)
+    bench.supervised = False
+    bench.step(48)
+    assert bench.servo.activity == FOLLOWING
+    bench.step(10)
+    assert (bench.speed, bench.servo.reason) == (0, "supervisor silent")
+
+
+def test_a_bad_chunk_is_refused_whole_and_counted():
+    bench = Bench("policy")
+    due_ns = bench.now_ns + 100 * MS * np.arange(4)
+    poses7 = np.tile(START, (4, 1))
+    poses7[2, 1] = np.nan
+    assert bench.servo.command_chunk(due_ns, poses7, bench.now_ns).startswith("not finite")
+    assert bench.servo.command_chunk(due_ns, poses7[:, :6], bench.now_ns).startswith("not finite")
+    assert bench.servo.command_chunk(due_ns + 10**10, np.tile(START, (4, 1)), bench.now_ns).startswith("age")
+    assert bench.servo.command_chunk(due_ns - 10**10, np.tile(START, (4, 1)), bench.now_ns).startswith("age")
+    assert bench.servo.command_chunk(due_ns, far(), bench.now_ns).startswith("jump")
+    np.testing.assert_array_equal(bench.step(30).pose7, START)
+    assert bench.servo.counters["refused not finite"] == 2
+    assert bench.servo.counters["refused age"] == 2
+    assert bench.servo.counters["refused jump"] == 1
+
+
+def far() -> np.ndarray:
+    return np.tile(START, (4, 1)) + np.eye(7)[0] * 0.25
+
+
+def test_a_pose_stamped_long_ago_or_far_ahead_is_refused():
+    bench = Bench()
+    assert bench.servo.command_pose(START, bench.now_ns - 10**9, bench.now_ns).startswith("age")
+    assert bench.servo.command_pose(START, bench.now_ns + 2 * 10**9, bench.now_ns).startswith("age")
+
+
+def test_widths_come_when_due_and_not_while_holding():
+    bench = Bench("policy")
+    widths = np.array([0.08, 0.0])
+    bench.servo.command_widths(bench.now_ns + np.array([0, 300 * MS]), widths, bench.now_ns)
+    assert bench.servo.width(bench.now_ns) is None
+    bench.chunk()
+    bench.step(10)
+    assert bench.servo.width(bench.now_ns) == 0.08
+    bench.step(30)
+    assert bench.servo.width(bench.now_ns) == 0.0
+    bench.servo.commander_lost()
+    bench.step(1)
+    assert bench.servo.width(bench.now_ns) is None
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=5, deadline=None)
+def test_whatever_is_sent_by_random_chunks_stays_slow_and_smooth(seed):
+    rng = np.random.default_rng(seed)
+    bench = Bench("policy")
+    for _ in range(8):
+        steps = rng.normal(0, 0.03, (16, 3))
+        poses7 = np.tile(bench.sent[-1].pose7, (16, 1))
+        poses7[:, :3] += np.cumsum(steps, 0)
+        due_ns = bench.now_ns + 100 * MS * np.arange(16)
+        bench.servo.command_chunk(due_ns, poses7, bench.now_ns)
+        bench.step(int(rng.integers(5, 60)))
+    positions = np.array([s.pose7[:3] for s in bench.sent])
+    speeds = np.linalg.norm(np.diff(positions, axis=0), axis=1) / 0.01
+    assert speeds.max() <= ShieldConfig().max_speed_m_s + 1e-6
+    assert (positions >= np.array(ShieldConfig().box_min_m) - 1e-9).all()
+    jumps = np.linalg.norm(np.diff([s.twist[:3] for s in bench.sent], axis=0), axis=1)
+    assert jumps.max() < 0.8
+
+
+def test_a_late_tick_does_not_leap():
+    bench = Bench("policy")
+    bench.chunk(speed_m_s=0.5)
+    bench.step(30)
+    before = bench.sent[-1].pose7[1]
+    bench.now_ns += 300 * MS
+    after = bench.step(1).pose7[1]
+    assert after - before <= 0.8 * 0.02 + 1e-6
