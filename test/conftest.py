@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is first imported, which a test may do before us
 sys.path.insert(0, str(Path(__file__).parent))  # makes ros_probe importable
 
 _count = itertools.count()
