@@ -1,0 +1,151 @@
+"""Which processes make a scenario, as plain data: the one truth that the launch files and `como up` read."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from como_ros.errors import ComoError
+from policies.spaces import CAMERAS
+
+SCENARIOS = ("teleop", "autonomous")
+LAB_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The choices that differ from one station, task or run to the next."""
+
+    lab: bool = False
+    """Run against the simulated lab instead of a robot."""
+    task: str = "pick_place"
+    bundle: str = ""
+    """Folder of the compiled policy, for `autonomous`."""
+    out: str = "out/episodes"
+    """Where the recorder writes episodes."""
+    robot_host: str = "172.16.0.2"
+    device: str = "scripted"
+    """Teleop device, for `teleop`."""
+    serials: tuple[str, ...] = ()
+    """Serial numbers of the cameras, in the order front, wrist."""
+
+    @classmethod
+    def parse(cls, texts: Mapping[str, str]) -> Deployment:
+        """From launch arguments, which are all text."""
+        given: dict[str, Any] = dict(texts)
+        lab = texts.get("lab", "false").lower()
+        if lab not in ("true", "false"):
+            raise ComoError(f"lab:={lab} is neither true nor false")
+        given["lab"] = lab == "true"
+        given["serials"] = tuple(filter(None, texts.get("serials", "").split(",")))
+        return cls(**given)
+
+    @property
+    def lab_name(self) -> str:
+        """Of the lab's shared world state; the arm's fixed ports allow one lab a machine."""
+        return f"como_lab_{getpass.getuser()}"
+
+    @property
+    def lab_control(self) -> str:
+        return str(Path(tempfile.gettempdir()) / f"{self.lab_name}.sock")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the graph: a module run by this interpreter."""
+
+    name: str
+    module: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """ROS parameters of a node."""
+    arguments: tuple[str, ...] = ()
+    """Command line of a module that is no node."""
+
+    @property
+    def is_node(self) -> bool:
+        return self.module.startswith("como_ros.nodes.")
+
+    @property
+    def command(self) -> list[str]:
+        command = [sys.executable, "-m", self.module, *self.arguments]
+        if self.is_node and self.parameters:
+            command.append("--ros-args")
+            for name, value in self.parameters.items():
+                command += ["-p", f"{name}:={json.dumps(value)}"]
+        return command
+
+
+def graph(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
+    """The processes of `teleop` or `autonomous`, the lab's robot first."""
+    if scenario not in SCENARIOS:
+        raise ComoError(f"no scenario named {scenario!r}; known scenarios: {', '.join(SCENARIOS)}")
+    driver = _teleop(deployment) if scenario == "teleop" else _policy(deployment)
+    lab = (_lab(deployment),) if deployment.lab else ()
+    return (*lab, _arm(deployment), _camera(deployment), _node("supervisor"), driver, _recorder(deployment))
+
+
+def environment(deployment: Deployment) -> dict[str, str]:
+    """Variables of the processes: what the user has set, else our choice; a lab stays on this machine."""
+    ours = {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp", "PYTHONUNBUFFERED": "1"}
+    if deployment.lab:
+        ours["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    return {name: os.environ.get(name, value) for name, value in ours.items()}
+
+
+def _node(name: str, **parameters: Any) -> Process:
+    given = {key: value for key, value in parameters.items() if value not in ("", (), [])}
+    return Process(name, f"como_ros.nodes.{name}", given)
+
+
+def _lab(deployment: Deployment) -> Process:
+    arguments = (
+        "--control",
+        deployment.lab_control,
+        "--state",
+        deployment.lab_name,
+        "--task",
+        deployment.task,
+    )
+    return Process("lab", "como_ros.lab.fci", arguments=arguments)
+
+
+def _arm(deployment: Deployment) -> Process:
+    return _node("arm", host=LAB_HOST if deployment.lab else deployment.robot_host)
+
+
+def _camera(deployment: Deployment) -> Process:
+    if deployment.lab:
+        return _node("camera", lab_state=deployment.lab_name, task=deployment.task)
+    if len(deployment.serials) != len(CAMERAS):
+        raise ComoError(
+            f"{len(deployment.serials)} camera serials given for {len(CAMERAS)} cameras {list(CAMERAS)}; "
+            "give serials:=FRONT,WRIST"
+        )
+    return _node("camera", serials=list(deployment.serials), rate_hz=30, width=640, height=480)
+
+
+def _policy(deployment: Deployment) -> Process:
+    if not deployment.bundle:
+        raise ComoError("autonomous needs a policy; give bundle:=DIR, for instance bundles/lab")
+    if not (Path(deployment.bundle) / "manifest.json").is_file():
+        raise ComoError(
+            f"{deployment.bundle} is no bundle: it has no manifest.json; make one with `como export`"
+        )
+    return _node("policy", bundle=deployment.bundle)
+
+
+def _teleop(deployment: Deployment) -> Process:
+    if deployment.device == "scripted" and not deployment.lab:
+        raise ComoError("the scripted teleop device only drives the lab; give lab:=true or another device")
+    return _node("teleop", device=deployment.device, control=deployment.lab_control if deployment.lab else "")
+
+
+def _recorder(deployment: Deployment) -> Process:
+    return _node("recorder", out=deployment.out, task=deployment.task)
