@@ -25,7 +25,9 @@ def write_video(bag: Path, out: Path) -> dict:
     title = read_meta(bag).instruction
     out.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(out), "w") as container:
-        stream = container.add_stream("libx264", rate=max(rate, 1), options={"crf": "20", "preset": "veryfast"})
+        stream = container.add_stream(
+            "libx264", rate=max(rate, 1), options={"crf": "20", "preset": "veryfast"}
+        )
         stream.pix_fmt = "yuv420p"
         for stamp_ns, images, width_m in rows:
             frame = _draw(images, title, (stamp_ns - rows[0][0]) / 1e9, width_m)

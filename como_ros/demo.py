@@ -1,4 +1,4 @@
-"""`como demo`: the real graph against the lab with a bundle; prints success and latency, leaves bag and video."""
+"""`como demo`: the real graph against the lab with a bundle; success, latency, a bag and a video."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def run_demo(
 ) -> dict:
     """Bring everything up, run the policy, take everything down, draw what happened."""
     say(f"bringing up lab, arm, cameras, supervisor, policy and recorder for {task}")
-    result = up("autonomous", Deployment(lab=True, task=task, bundle=str(bundle), out=str(out)), episodes, seed, say)
+    result = up(
+        "autonomous", Deployment(lab=True, task=task, bundle=str(bundle), out=str(out)), episodes, seed, say
+    )
     recorded = episode_folders(out)[-result["episodes"] :]
     videos = [write_video(bag, out / f"{bag.name}.mp4")["video"] for bag in recorded]
     for bag, video in zip(recorded, videos, strict=True):

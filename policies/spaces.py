@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,8 @@ class Contract:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(raw) - known):
             raise ContractError(f"contract has unknown keys {unknown}; known: {sorted(known)}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        return cls(**values)
 
     def differences(self, other: Contract) -> list[str]:
         """Name every field on which `other` disagrees."""
@@ -208,7 +210,9 @@ def invert_pose(matrix: np.ndarray) -> np.ndarray:
 # State and actions -------------------------------------------------------------------------------
 
 
-def pack_state(ee_pose7: np.ndarray, gripper_width_m: np.ndarray | float, joints_rad: np.ndarray) -> np.ndarray:
+def pack_state(
+    ee_pose7: np.ndarray, gripper_width_m: np.ndarray | float, joints_rad: np.ndarray
+) -> np.ndarray:
     """EE position 3 + rot6d 6 + gripper width 1 + joints 7 -> (..., S) float32."""
     rot6d = rot6d_from_matrix(matrix_from_quaternion(ee_pose7[..., 3:7]))
     width = np.asarray(gripper_width_m, float)[..., None]

@@ -43,7 +43,9 @@ class ImpedanceController:
     def reset(self) -> None:
         self._torque[:] = 0
 
-    def apply(self, data: mujoco.MjData, position: np.ndarray, wxyz: np.ndarray, twist: np.ndarray, width_m: float) -> None:
+    def apply(
+        self, data: mujoco.MjData, position: np.ndarray, wxyz: np.ndarray, twist: np.ndarray, width_m: float
+    ) -> None:
         """Set the forces for the next step towards a pose (wxyz quaternion) moving with `twist`."""
         mujoco.mj_jacSite(self._model, data, self._jacobian[:3], self._jacobian[3:], self._site)
         jacobian = self._jacobian[:, self._arm_v]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +72,9 @@ def _record(job: _Job) -> dict:
     lab = _LABS.setdefault(job.task, FastLab(get_task(job.task)))
     layout = lab.reset(job.seed)
     plan = lab.operator_plan(job.seed)
-    writer = EpisodeWriter(job.folder, Contract(), layout.instruction, task=job.task, seed=job.seed, source="fast lab")
+    writer = EpisodeWriter(
+        job.folder, Contract(), layout.instruction, task=job.task, seed=job.seed, source="fast lab"
+    )
     scribe = _Scribe(lab, writer, job.camera_rate_hz)
     scribe.say("/policy/instruction", layout.instruction)
     scribe.say("/supervisor/state", "teleop")
@@ -101,17 +105,22 @@ class _Scribe:
         if tick % STATE_EVERY == 0:
             self._note_state(now)
         if tick % POSE_EVERY == 0:
-            self._send("/arm/command/pose", wire.fill_pose(self._empty("/arm/command/pose"), setpoint[0], now), now)
+            self._send(
+                "/arm/command/pose", wire.fill_pose(self._empty("/arm/command/pose"), setpoint[0], now), now
+            )
         if setpoint[2] != self._width:
             self._width = setpoint[2]
-            self._note_width(now)
+            self._note_width(setpoint[2], now)
 
     def _note_cameras(self, now: int) -> None:
         for camera, rgb in self._lab.look().items():
             name, frame = f"/{camera}/color/image_raw", f"{camera}_color_optical_frame"
             self._send(name, wire.fill_image(self._empty(name), rgb, now, frame), now)
-            info, matrix = f"/{camera}/color/camera_info", intrinsics(self._lab.model, camera, rgb.shape[:2])
-            self._send(info, wire.fill_camera_info(self._empty(info), matrix, [0.0] * 5, rgb.shape[:2], now, frame), now)
+            info, size = f"/{camera}/color/camera_info", (rgb.shape[0], rgb.shape[1])
+            matrix = intrinsics(self._lab.model, camera, size)
+            self._send(
+                info, wire.fill_camera_info(self._empty(info), matrix, [0.0] * 5, size, now, frame), now
+            )
 
     def _note_state(self, now: int) -> None:
         lab = self._lab
@@ -121,16 +130,15 @@ class _Scribe:
         self._send("/arm/joint_states", joints, now)
         self._send("/arm/ee_pose", wire.fill_pose(self._empty("/arm/ee_pose"), lab.ee_pose7, now), now)
 
-    def _note_width(self, now: int) -> None:
-        point = lambda: typestore.message("trajectory_msgs/msg/JointTrajectoryPoint")  # noqa: E731
-        duration = lambda **parts: typestore.message("builtin_interfaces/msg/Duration", **parts)  # noqa: E731
-        msg = wire.fill_widths(self._empty("/gripper/command"), [self._width], now, point, duration)
+    def _note_width(self, width_m: float, now: int) -> None:
+        point = partial(typestore.message, "trajectory_msgs/msg/JointTrajectoryPoint")
+        duration = partial(typestore.message, "builtin_interfaces/msg/Duration")
+        msg = wire.fill_widths(self._empty("/gripper/command"), [width_m], now, point, duration)
         self._send("/gripper/command", msg, now)
 
     @staticmethod
-    def _empty(topic: str):
+    def _empty(topic: str) -> Any:
         return typestore.message(wire.topic(topic).type)
 
-    def _send(self, topic: str, msg, now: int) -> None:
+    def _send(self, topic: str, msg: Any, now: int) -> None:
         self._writer.write_message(topic, msg, now)
-

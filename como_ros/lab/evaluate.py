@@ -1,4 +1,4 @@
-"""Success of a bundle over seeds in fast mode: closed loop, Wilson interval, paired seeds, reasons for failure.
+"""Success of a bundle over seeds in fast mode: closed loop, Wilson interval, reasons for failure.
 
 The policy runs as on the robot: onnxruntime, a new chunk every `execute` actions, each chunk arriving
 `delay_s` late and conditioned on the actions already committed. Only the clock and the bus are missing.
@@ -15,13 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from como_ros.control.servo import Servo, ServoConfig
+from como_ros.control.shield import ShieldConfig
+from como_ros.control.supervision import POLICY
 from como_ros.errors import ComoError
 from como_ros.lab.fast import FastLab
 from como_ros.lab.tasks import get_task
 from policies.chunks import ChunkScheduler, ScheduleConfig
 from policies.runtime import Policy, load
-from policies.spaces import ActionChunk, Observation
-from policies.timeline import interpolate_pose7
+from policies.spaces import Observation
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _run_job(job: tuple[Path, str, int, EvaluationConfig]) -> dict:
     bundle, task, seed, config = job
     key = (str(bundle), task)
     if key not in _WORKER:
-        policy = load(bundle, threads=1)
+        policy = load(bundle)
         _WORKER[key] = FastLab(get_task(task), policy.contract.image_hw), policy
     lab, policy = _WORKER[key]
     return run_episode(lab, policy, seed, config)
@@ -109,14 +111,21 @@ def run_episode(lab: FastLab, policy: Policy, seed: int, config: EvaluationConfi
 
 
 class _Driver:
-    """Asynchronous chunks in simulated time: think, go on with the old chunk meanwhile, switch."""
+    """Asynchronous chunks in simulated time: think, go on with the old chunk meanwhile, switch.
+
+    Set-points come from the arm node's own servo, shield included.
+    """
 
     def __init__(self, lab: FastLab, policy: Policy, instruction: str, config: EvaluationConfig) -> None:
         self._lab, self._policy, self._instruction, self._config = lab, policy, instruction, config
         self._scheduler = ChunkScheduler(policy.contract, ScheduleConfig(config.execute))
-        self._hold = lab.ee_pose7, lab.width_m
-        self._chunk: ActionChunk | None = None
+        self._servo = Servo(ServoConfig(), ShieldConfig(), lab.ee_pose7, self._now_ns)
+        self._width = lab.width_m
         self.inference_s: list[float] = []
+
+    @property
+    def _now_ns(self) -> int:
+        return round(self._lab.time_s * 1e9)
 
     def run_chunk(self, seed: int) -> None:
         """Observe, infer, and move until the next observation is due."""
@@ -128,27 +137,17 @@ class _Driver:
         actions = policy.act(observation, intent, prefix, seed=seed + observation.stamp_ns // 1_000_000)
         self.inference_s.append(time.perf_counter() - started)
         lab.follow(self._setpoint_at, self._config.delay_s)
-        self._chunk = self._scheduler.accept(observation, actions, self._now_ns)
+        chunk = self._scheduler.accept(observation, actions, self._now_ns)
+        if chunk is not None:
+            self._servo.command_chunk(chunk.due_ns, chunk.poses, self._now_ns)
+            self._servo.command_widths(chunk.due_ns, chunk.widths, self._now_ns)
         period_s = 1 / policy.contract.action_rate_hz
         lab.follow(self._setpoint_at, self._config.execute * period_s - self._config.delay_s)
 
-    @property
-    def _now_ns(self) -> int:
-        return round(self._lab.time_s * 1e9)
-
     def _setpoint_at(self, time_s: float) -> tuple[np.ndarray, np.ndarray, float]:
-        if self._chunk is None:
-            return self._hold[0], np.zeros(6), self._hold[1]
-        return chunk_setpoint(self._chunk, round(time_s * 1e9))
-
-
-def chunk_setpoint(chunk: ActionChunk, now_ns: int) -> tuple[np.ndarray, np.ndarray, float]:
-    place = min(max((now_ns - chunk.stamp_ns) / chunk.period_ns, 0.0), len(chunk.poses) - 1.0)
-    before = min(int(place), len(chunk.poses) - 2)
-    first, second = chunk.poses[before], chunk.poses[before + 1]
-    pose7 = interpolate_pose7(first, second, place - before)
-    moving = 0 < place < len(chunk.poses) - 1
-    twist = np.zeros(6)
-    twist[:3] = (second[:3] - first[:3]) / (chunk.period_ns / 1e9) * moving
-    width = chunk.widths[min(round(place + 0.49), len(chunk.poses) - 1)]
-    return pose7, twist, float(width)
+        now_ns = round(time_s * 1e9)
+        self._servo.supervise(POLICY, now_ns)
+        setpoint = self._servo.tick(now_ns)
+        width = self._servo.width(now_ns)
+        self._width = self._width if width is None else width
+        return setpoint.pose7, setpoint.twist, self._width

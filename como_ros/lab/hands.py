@@ -24,7 +24,9 @@ from como_ros.lab.tasks import PickPlace, get_task
 from policies import spaces
 
 FINGER_X = (0.028, 0.006, -0.014, -0.032)
-SKINS = np.array([[0.96, 0.80, 0.69], [0.87, 0.67, 0.53], [0.71, 0.50, 0.36], [0.47, 0.31, 0.21], [0.31, 0.20, 0.14]])
+SKINS = np.array(
+    [[0.96, 0.80, 0.69], [0.87, 0.67, 0.53], [0.71, 0.50, 0.36], [0.47, 0.31, 0.21], [0.31, 0.20, 0.14]]
+)
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,25 @@ class HandScene:
         self._eye = self._camera_pos + rng.uniform(-0.05, 0.05, 3)
         self._phase = rng.uniform(0, 2 * np.pi, 3)
 
-    def draw(self, pose7: np.ndarray, aperture_m: float, elbow: np.ndarray, cube: np.ndarray, time_s: float, sway_m: float) -> np.ndarray:
+    def draw(
+        self,
+        pose7: np.ndarray,
+        aperture_m: float,
+        elbow: np.ndarray,
+        cube: np.ndarray,
+        time_s: float,
+        sway_m: float,
+    ) -> np.ndarray:
         address = self.model.jnt_qposadr[self.model.joint("cube_free").id]
         self.data.qpos[address : address + 7] = cube
-        self.model.cam_pos[self._camera] = self._eye + sway_m * np.sin(self._phase + time_s * np.array([1.1, 1.7, 0.8]))
+        self.model.cam_pos[self._camera] = self._eye + sway_m * np.sin(
+            self._phase + time_s * np.array([1.1, 1.7, 0.8])
+        )
         mujoco.mj_kinematics(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
-        for geom, (start, end, radius) in zip(self._capsules, _hand_segments(pose7, aperture_m, elbow), strict=True):
+        for geom, (start, end, radius) in zip(
+            self._capsules, _hand_segments(pose7, aperture_m, elbow), strict=True
+        ):
             self._place_capsule(geom, start, end, radius)
         return self._renderer.colour(self.data, "front")
 
@@ -90,30 +104,41 @@ class HandScene:
 
 def _hand_xml() -> str:
     world = ET.fromstring(scene.WORLD_XML)
-    body = world.find("worldbody")
-    body.remove(body.find("geom[@name='pedestal']"))
-    world.remove(world.find("contact"))
-    names = [f"hand_{part}{i}" for i in range(5) for part in ("low", "high")] + ["hand_palm", "hand_heel", "hand_sleeve"]
+    body = scene.find(world, "worldbody")
+    body.remove(scene.find(body, "geom[@name='pedestal']"))
+    world.remove(scene.find(world, "contact"))
+    names = [f"hand_{part}{i}" for i in range(5) for part in ("low", "high")] + [
+        "hand_palm",
+        "hand_heel",
+        "hand_sleeve",
+    ]
     for name in names:
-        ET.SubElement(body, "geom", name=name, type="capsule", size="0.01 0.02", group="1", contype="0", conaffinity="0")
+        ET.SubElement(
+            body, "geom", name=name, type="capsule", size="0.01 0.02", group="1", contype="0", conaffinity="0"
+        )
     return ET.tostring(world, encoding="unicode")
 
 
-def _hand_segments(pose7: np.ndarray, aperture_m: float, elbow: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, float]]:
+def _hand_segments(
+    pose7: np.ndarray, aperture_m: float, elbow: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray, float]]:
     """Capsules (start, end, radius) of thumb, four fingers, palm, heel and forearm in the world."""
     half = aperture_m / 2
     local = [((0.020, -0.030, -0.070), (0.022, -half - 0.030, -0.040), (0.012, -half - 0.009, 0.002), 0.0105)]
     for i, x in enumerate(FINGER_X):
         spread = 0.0 if i < 2 else 0.018 * (i - 1)
         knuckle, middle = (x, 0.022, -0.088), (x * 0.95, half + 0.040 + spread, -0.050)
-        local.append((knuckle, middle, (x * 0.6, half + 0.009 + spread, 0.002 - 0.6 * spread), 0.0092 - 0.0006 * i))
+        local.append(
+            (knuckle, middle, (x * 0.6, half + 0.009 + spread, 0.002 - 0.6 * spread), 0.0092 - 0.0006 * i)
+        )
     rotation, origin = spaces.matrix_from_quaternion(pose7[3:7]), pose7[:3]
     segments = []
     for low, middle, tip, radius in local:
         a, b, c = (origin + rotation @ np.array(p) for p in (low, middle, tip))
         segments += [(a, b, radius), (b, c, radius * 0.9)]
     palm_a, palm_b, heel, wrist = (
-        origin + rotation @ np.array(p) for p in ((0.018, 0.0, -0.105), (-0.022, 0.0, -0.100), (0.0, -0.012, -0.125), (-0.01, 0.0, -0.165))
+        origin + rotation @ np.array(p)
+        for p in ((0.018, 0.0, -0.105), (-0.022, 0.0, -0.100), (0.0, -0.012, -0.125), (-0.01, 0.0, -0.165))
     )
     return [*segments, (palm_a, palm_b, 0.032), (heel, wrist, 0.029), (wrist, elbow, 0.036)]
 
@@ -172,7 +197,9 @@ def _clip_frames(hand: HandScene, seed: int, config: VideoConfig) -> tuple[list[
 
 def _write_mp4(path: Path, frames: list[np.ndarray], fps: int) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "18", "preset": "veryfast", "threads": "1"})
+        stream = container.add_stream(
+            "libx264", rate=fps, options={"crf": "18", "preset": "veryfast", "threads": "1"}
+        )
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         for frame in frames:

@@ -56,5 +56,8 @@ def light_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The clustered mesh, or the original where clustering would flatten it to nothing."""
     vertices, faces = read_mesh(path)
     light_vertices, light_faces = cluster(vertices, faces)
-    flat = len(light_vertices) < 8 or np.linalg.matrix_rank(light_vertices - light_vertices.mean(0), tol=1e-3) < 3
+    flat = (
+        len(light_vertices) < 8
+        or np.linalg.matrix_rank(light_vertices - light_vertices.mean(0), tol=1e-3) < 3
+    )
     return (vertices, faces) if flat else (light_vertices, light_faces)

@@ -44,7 +44,9 @@ class Plan:
         blend, rate = u * u * u * (10 - 15 * u + 6 * u * u), 30 * u * u * (1 - u) ** 2 / span
         step = self.positions[i + 1] - self.positions[i]
         yaw_step = self.yaws[i + 1] - self.yaws[i]
-        rotation = _rotation(self.yaws[i] + blend * yaw_step, self.tilts[i] + blend * (self.tilts[i + 1] - self.tilts[i]))
+        rotation = _rotation(
+            self.yaws[i] + blend * yaw_step, self.tilts[i] + blend * (self.tilts[i + 1] - self.tilts[i])
+        )
         pose7 = np.concatenate([self.positions[i] + blend * step, spaces.quaternion_from_matrix(rotation)])
         twist = np.concatenate([rate * step, [0, 0, rate * yaw_step]])
         return pose7, twist, float(self.widths[i])
@@ -93,7 +95,9 @@ class Script:
         return Plan(*(np.array(column) for column in (times, positions, yaws, tilts, widths)))
 
 
-def plan_pick_place(start_xyz: np.ndarray, cube_xyz: np.ndarray, cube_yaw: float, tray_xyz: np.ndarray, seed: int) -> Plan:
+def plan_pick_place(
+    start_xyz: np.ndarray, cube_xyz: np.ndarray, cube_yaw: float, tray_xyz: np.ndarray, seed: int
+) -> Plan:
     """Hover, (sometimes miss and correct,) descend, grasp, lift, carry in an arc, lower, let go, retreat."""
     rng = np.random.default_rng([seed, 13])
     script = Script(np.asarray(start_xyz, float), rng.uniform(0.30, 0.45))
@@ -109,7 +113,9 @@ def plan_pick_place(start_xyz: np.ndarray, cube_xyz: np.ndarray, cube_yaw: float
     return script.plan()
 
 
-def _approach(script: Script, rng: np.random.Generator, hover: np.ndarray, yaw: float, tilt: np.ndarray) -> None:
+def _approach(
+    script: Script, rng: np.random.Generator, hover: np.ndarray, yaw: float, tilt: np.ndarray
+) -> None:
     if rng.random() < 0.5:  # a bow instead of a straight line
         last = script.rows[-1][1]
         script.go((last + hover) / 2 + rng.uniform(-0.04, 0.04, 3), yaw * rng.uniform(0, 1), tilt, OPEN_M)

@@ -51,28 +51,29 @@ WORLD_XML = """
     <map znear="0.01" zfar="20"/>
     <headlight ambient="0.35 0.35 0.35" diffuse="0.35 0.35 0.35" specular="0 0 0"/>
   </visual>
+  <default><geom group="1"/></default>
   <asset/>
   <worldbody>
     <light name="lamp" pos="0.4 0.3 1.8" dir="0.05 -0.15 -1" diffuse="0.55 0.55 0.55" castshadow="false"/>
-    <geom name="floor" type="plane" size="3 3 0.1" pos="0 0 -0.75" rgba="0.33 0.34 0.36 1" group="1"/>
-    <geom name="backdrop" type="box" size="0.02 2.5 1.5" pos="-1.0 0 0.7" rgba="0.62 0.65 0.68 1" group="1"
+    <geom name="floor" type="plane" size="3 3 0.1" pos="0 0 -0.75" rgba="0.33 0.34 0.36 1"/>
+    <geom name="backdrop" type="box" size="0.02 2.5 1.5" pos="-1.0 0 0.7" rgba="0.62 0.65 0.68 1"
           contype="0" conaffinity="0"/>
-    <geom name="pedestal" type="box" size="0.14 0.14 0.37" pos="-0.05 0 -0.375" rgba="0.25 0.26 0.28 1" group="1"
+    <geom name="pedestal" type="box" size="0.14 0.14 0.37" pos="-0.05 0 -0.375" rgba="0.25 0.26 0.28 1"
           contype="0" conaffinity="0"/>
-    <geom name="table" type="box" size="0.36 0.55 0.02" pos="0.55 0 -0.02" rgba="0.72 0.62 0.50 1" group="1"
+    <geom name="table" type="box" size="0.36 0.55 0.02" pos="0.55 0 -0.02" rgba="0.72 0.62 0.50 1"
           friction="1 0.01 0.0001"/>
     <camera name="front" pos="1.12 0.07 0.56" xyaxes="0 1 0 -0.53 0 0.85" fovy="46"/>
     <body name="cube" pos="0.5 -0.05 0.02">
       <freejoint name="cube_free"/>
-      <geom name="cube" type="box" size="0.02 0.02 0.02" mass="0.05" rgba="0.80 0.12 0.10 1" group="1"
+      <geom name="cube" type="box" size="0.02 0.02 0.02" mass="0.05" rgba="0.80 0.12 0.10 1"
             friction="1 0.01 0.0001" condim="4"/>
     </body>
     <body name="tray" pos="0.5 0.28 0" mocap="true">
-      <geom name="tray_floor" type="box" size="0.08 0.08 0.003" pos="0 0 0.003" rgba="0.20 0.33 0.62 1" group="1"/>
-      <geom name="tray_w" type="box" size="0.004 0.08 0.010" pos="-0.08 0 0.010" rgba="0.16 0.27 0.52 1" group="1"/>
-      <geom name="tray_e" type="box" size="0.004 0.08 0.010" pos="0.08 0 0.010" rgba="0.16 0.27 0.52 1" group="1"/>
-      <geom name="tray_s" type="box" size="0.08 0.004 0.010" pos="0 -0.08 0.010" rgba="0.16 0.27 0.52 1" group="1"/>
-      <geom name="tray_n" type="box" size="0.08 0.004 0.010" pos="0 0.08 0.010" rgba="0.16 0.27 0.52 1" group="1"/>
+      <geom name="tray_floor" type="box" size="0.08 0.08 0.003" pos="0 0 0.003" rgba="0.20 0.33 0.62 1"/>
+      <geom name="tray_w" type="box" size="0.004 0.08 0.010" pos="-0.08 0 0.010" rgba="0.16 0.27 0.52 1"/>
+      <geom name="tray_e" type="box" size="0.004 0.08 0.010" pos="0.08 0 0.010" rgba="0.16 0.27 0.52 1"/>
+      <geom name="tray_s" type="box" size="0.08 0.004 0.010" pos="0 -0.08 0.010" rgba="0.16 0.27 0.52 1"/>
+      <geom name="tray_n" type="box" size="0.08 0.004 0.010" pos="0 0.08 0.010" rgba="0.16 0.27 0.52 1"/>
     </body>
   </worldbody>
   <contact><exclude body1="link0" body2="link1"/></contact>
@@ -88,6 +89,14 @@ def _assets() -> Path:
     return Path(spec.origin).parent / "models/assets"
 
 
+def find(parent: ET.Element, path: str) -> ET.Element:
+    """A child that must be there: the scene cannot be built without it."""
+    found = parent.find(path)
+    if found is None:
+        raise ComoError(f"the robot model has no {path} below <{parent.tag}>; install the pinned robosuite")
+    return found
+
+
 def _mesh_attributes(path: Path, visual: bool) -> dict[str, str]:
     if not visual:
         return {"file": str(path)}
@@ -99,15 +108,18 @@ def _mesh_attributes(path: Path, visual: bool) -> dict[str, str]:
 
 
 def _take_assets(world: ET.Element, part: ET.Element, folder: Path) -> None:
-    assets = world.find("asset")
+    assets = find(world, "asset")
     used = {geom.get("mesh") for geom in part.iter("geom")}
     visual = {geom.get("mesh") for geom in part.iter("geom") if geom.get("group") == "1"}
-    for item in part.find("asset") or []:
+    for item in find(part, "asset"):
         if item.tag == "material":
-            assets.append(ET.Element("material", {k: v for k, v in item.attrib.items() if k in ("name", "rgba")}))
+            assets.append(
+                ET.Element("material", {k: v for k, v in item.attrib.items() if k in ("name", "rgba")})
+            )
         elif item.get("name") in used:
-            name = item.get("name")
-            assets.append(ET.Element("mesh", {"name": name, **_mesh_attributes(folder / item.get("file"), name in visual)}))
+            name = item.attrib["name"]
+            shape = _mesh_attributes(folder / item.attrib["file"], name in visual)
+            assets.append(ET.Element("mesh", {"name": name, **shape}))
 
 
 def _clean_body(body: ET.Element) -> None:
@@ -116,10 +128,10 @@ def _clean_body(body: ET.Element) -> None:
         for child in [c for c in parent if c.tag in ("site", "camera")]:
             parent.remove(child)
         parent.set("gravcomp", "1")
-        if parent.get("name") in INERTIAS:
-            mass, diagonal = INERTIAS[parent.get("name")]
-            parent.find("inertial").set("mass", str(mass))
-            parent.find("inertial").set("diaginertia", " ".join(map(str, diagonal)))
+        if (name := parent.attrib["name"]) in INERTIAS:
+            mass, diagonal = INERTIAS[name]
+            find(parent, "inertial").set("mass", str(mass))
+            find(parent, "inertial").set("diaginertia", " ".join(map(str, diagonal)))
         for geom in parent.findall("geom"):
             geom.set("group", VISUAL_GROUP if geom.get("group") == "1" else COLLISION_GROUP)
         for joint in parent.findall("joint"):
@@ -156,6 +168,7 @@ def _add_tool(arm: ET.Element) -> None:
     ET.SubElement(hand, "camera", name="wrist", pos="-0.08 0 0.04", xyaxes=axes, fovy="75")
 
 
+@functools.cache
 def world_xml() -> str:
     """The whole scene as MJCF text."""
     assets = _assets()
@@ -164,22 +177,17 @@ def world_xml() -> str:
     arm, gripper = ET.parse(arm_file).getroot(), ET.parse(hand_file).getroot()
     _take_assets(world, arm, arm_file.parent)
     _take_assets(world, gripper, hand_file.parent)
-    base = arm.find("worldbody/body[@name='base']/body[@name='link0']")
-    _add_hand(base, gripper.find("worldbody/body[@name='right_gripper']"))
+    base = find(arm, "worldbody/body[@name='base']/body[@name='link0']")
+    _add_hand(base, find(gripper, "worldbody/body[@name='right_gripper']"))
     _clean_body(base)
     _add_tool(base)
-    world.find("worldbody").append(base)
+    find(world, "worldbody").append(base)
     return ET.tostring(world, encoding="unicode")
-
-
-@functools.cache
-def _model_bytes() -> str:
-    return world_xml()
 
 
 def build_model() -> mujoco.MjModel:
     """A fresh compiled model; the caller may repaint and re-light it."""
-    return mujoco.MjModel.from_xml_string(_model_bytes())
+    return mujoco.MjModel.from_xml_string(world_xml())
 
 
 def joint_addresses(model: mujoco.MjModel, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +196,9 @@ def joint_addresses(model: mujoco.MjModel, names: tuple[str, ...]) -> tuple[np.n
     return model.jnt_qposadr[ids].copy(), model.jnt_dofadr[ids].copy()
 
 
-def set_arm_home(model: mujoco.MjModel, data: mujoco.MjData, q: np.ndarray = HOME_Q, width_m: float = 0.08) -> None:
+def set_arm_home(
+    model: mujoco.MjModel, data: mujoco.MjData, q: np.ndarray = HOME_Q, width_m: float = 0.08
+) -> None:
     arm, _ = joint_addresses(model, ARM_JOINTS)
     fingers, _ = joint_addresses(model, FINGER_JOINTS)
     data.qpos[arm] = q

@@ -1,7 +1,7 @@
-"""What the lab asks the arm to do: seeded initial states, paraphrased instructions, a success test with a reason.
+"""What the lab asks of the arm: seeded initial states, instructions, a success test with a reason.
 
-Seeds below 10000 are for demonstrations and tuning; seeds from 10000 on are for evaluation only. Both are drawn
-from the same declared ranges, so that an evaluation seed is new but not out of distribution.
+Seeds below 10000 are for demonstrations and tuning, seeds from 10000 on for evaluation only. Both are drawn
+from the same declared ranges: an evaluation seed is new but not out of distribution.
 """
 
 from __future__ import annotations
@@ -72,7 +72,14 @@ class PickPlace:
         address = model.jnt_qposadr[model.joint("cube_free").id]
         dof = model.jnt_dofadr[model.joint("cube_free").id]
         half = layout.cube_yaw / 2
-        data.qpos[address : address + 7] = [*layout.cube_xy, scene.CUBE_HALF_M, np.cos(half), 0, 0, np.sin(half)]
+        data.qpos[address : address + 7] = [
+            *layout.cube_xy,
+            scene.CUBE_HALF_M,
+            np.cos(half),
+            0,
+            0,
+            np.sin(half),
+        ]
         data.qvel[dof : dof + 6] = 0
         data.mocap_pos[model.body("tray").mocapid[0]] = [*layout.tray_xy, 0.0]
         self.paint(model, layout.seed)

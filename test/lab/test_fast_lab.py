@@ -1,11 +1,12 @@
 """The lab in fast mode: same seed same bytes, the operator succeeds, cameras see, hands hide no robot."""
 
+import mujoco
 import numpy as np
 import pytest
 
 from como_ros.errors import ComoError
 from como_ros.lab import scene
-
+from como_ros.lab.evaluate import wilson_interval
 from como_ros.lab.fast import FastLab
 from como_ros.lab.hands import HandScene, make_videos, plan_hand
 from como_ros.lab.tasks import get_task
@@ -43,8 +44,6 @@ def test_an_idle_arm_fails_with_a_reason_in_centimetres(lab):
 
 def test_the_arm_stands_at_the_known_home_pose(lab):
     scene.set_arm_home(lab.model, lab.data)
-    import mujoco
-
     mujoco.mj_forward(lab.model, lab.data)
     assert np.allclose(lab.ee_pose7[:3], [0.4635, 0, 0.4028], atol=1e-3)
 
@@ -63,8 +62,6 @@ def test_a_world_vector_redraws_the_same_picture(lab):
     other = FastLab(get_task("pick_place"), image_hw=(64, 64))
     seed = scene.set_world(other.model, other.data, vector)
     other.task.paint(other.model, seed)
-    import mujoco
-
     mujoco.mj_forward(other.model, other.data)
     assert np.array_equal(other.look()["front"], seen)
 
@@ -76,7 +73,8 @@ def test_hand_clips_hold_no_robot_and_keep_truth_outside(tmp_path):
     assert sorted(p.name for p in out.iterdir()) == ["index.json", "pick_place_000000.mp4"]
     assert (tmp_path / "videos.truth" / "pick_place_000000.npz").exists()
     model = HandScene(get_task("pick_place"), 32).model
-    assert not [i for i in range(model.nbody) if "link" in model.body(i).name or "finger" in model.body(i).name]
+    names = [model.body(i).name for i in range(model.nbody)]
+    assert not [name for name in names if "link" in name or "finger" in name]
 
 
 def test_hands_move_faster_than_the_arm(lab):
