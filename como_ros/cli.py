@@ -9,21 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
+from tyro.conf import FlagCreatePairsOff, Positional
 from tyro.extras import SubcommandApp
 
+from como_ros import cli_learning
 from como_ros.errors import ComoError
-from como_ros.results import must_exist, run, say
+from como_ros.results import Input, Json, OptionalInput, Out, Task, must_exist, run, say
 from policies.spaces import ContractError
-
-Json = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help="Write the result there, as JSON.")]
-Task = Annotated[str, tyro.conf.arg(metavar="TASK", help="Which task of the lab.")]
-Out = Annotated[Path, tyro.conf.arg(metavar="DIR", help="A new folder for what is made.")]
-Preset = Annotated[str, tyro.conf.arg(metavar="PRESET", help="A named configuration of the stage.")]
-OptionalDir = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
-Bundle = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help="The compiled policy, for autonomous.")]
 
 EXTRA_OF = {"torch": "train", "onnx": "train", "safetensors": "train", "av": "lab", "mujoco": "lab"}
 EXTRA_OF |= {"franka_sim": "lab", "robosuite": "lab", "cv2": "lab", "onnxruntime": "core", "rosbags": "core"}
@@ -52,11 +46,11 @@ def lab(*, task: Task = "pick_place", seed: int = 0) -> None:
 
 @app.command
 def up(
-    scenario: tyro.conf.Positional[Literal["teleop", "autonomous"]],
+    scenario: Positional[Literal["teleop", "autonomous"]],
     *,
-    lab: tyro.conf.FlagCreatePairsOff[bool] = False,
+    lab: FlagCreatePairsOff[bool] = False,
     task: Task = "pick_place",
-    bundle: Bundle = None,
+    bundle: OptionalInput = None,
     device: str = "scripted",
     robot_host: str = "172.16.0.2",
     serials: tuple[str, ...] = (),
@@ -67,11 +61,36 @@ def up(
 ) -> None:
     """Bring up the whole graph; without --episodes it stays up until interrupted."""
     must_exist(bundle)
-    from como_ros import graphs
+    from como_ros.graphs import Deployment
     from como_ros.up import up
 
-    choices = graphs.Deployment(lab, task, str(bundle or ""), str(out), robot_host, device, serials)
+    choices = Deployment(
+        lab=lab,
+        task=task,
+        bundle=str(bundle or ""),
+        out=str(out),
+        robot_host=robot_host,
+        device=device,
+        serials=serials,
+    )
     run(json, up, scenario, choices, episodes, seed, say)
+
+
+@app.command
+def demo(
+    *,
+    bundle: Input = Path("bundles/lab"),
+    task: Task = "pick_place",
+    episodes: int = 3,
+    seed: int = 1000,
+    out: Path = Path("out/demo"),
+    json: Json = None,
+) -> None:
+    """Show the shipped policy at work: the whole graph in the lab, then bag and video."""
+    must_exist(bundle)
+    from como_ros.demo import run_demo
+
+    run(json, run_demo, bundle, task, episodes, seed, out, say)
 
 
 @app.command
@@ -98,100 +117,30 @@ def videos(*, task: Task = "pick_place", clips: int = 50, seed: int = 0, out: Ou
     run(json, make_videos, task, clips, seed, out)
 
 
-app.command(bags, name="bags", help="Recorded episodes.")
-
-
 @bags.command(name="check")
-def bags_check(folder: tyro.conf.Positional[Path], *, json: Json = None) -> None:
+def bags_check(folder: Positional[Input], *, json: Json = None) -> None:
     """Say of every episode whether it is whole: rates, gaps, drops."""
     must_exist(folder)
     from como_ros.bag_checks import run_check
 
-    run(json, run_check, folder)
+    rows = run(json, run_check, folder)["episodes"]
+    for row in rows:
+        say(f"{row['path']}: {'; '.join(row['problems']) or 'ok'}")
+    if damaged := sum(not row["ok"] for row in rows):
+        raise ComoError(f"{damaged} of {len(rows)} episodes in {folder} are not whole, for the reasons above")
 
 
+app.command(bags, name="bags", help="Recorded episodes.")
 app.command(encoder, name="encoder", help="The frozen visual encoder.")
-
-
-@encoder.command(name="train")
-def encoder_train(
-    *, bags: Path, videos: OptionalDir = None, preset: Preset = "lab", out: Out, json: Json = None
-) -> None:
-    """Pre-train the lab's visual encoder on recorded images."""
-    must_exist(bags, videos)
-    from training.encoder import train
-
-    run(json, train, bags, videos, out, preset)
-
-
-@app.command
-def demo(
-    *,
-    bundle: Path = Path("bundles/lab"),
-    task: Task = "pick_place",
-    episodes: int = 3,
-    seed: int = 1000,
-    out: Path = Path("out/demo"),
-    json: Json = None,
-) -> None:
-    """Show the shipped policy at work: the whole graph in the lab, then bag and video."""
-    must_exist(bundle)
-    from como_ros.demo import run_demo
-
-    run(json, run_demo, bundle, task, episodes, seed, out, say)
-
-
-@app.command
-def reproduce(
-    *,
-    out: Path = Path("bundles/lab"),
-    work: Path = Path("out/reproduce"),
-    task: Task = "pick_place",
-    episodes: int = 50,
-    clips: int = 300,
-    preset: Preset = "lab",
-    json: Json = None,
-) -> None:
-    """Make a bundle from raw seeds, stage by stage; an interrupted run goes on where it stopped."""
-    from como_ros.reproduce import reproduce
-
-    run(json, reproduce, out, work, task, episodes, clips, preset, say)
-
-
-@app.command
-def label(
-    model: tyro.conf.Positional[Path],
-    *,
-    videos: OptionalDir = None,
-    bags: OptionalDir = None,
-    out: Out,
-    json: Json = None,
-) -> None:
-    """Label videos, and bags, with the latent motion that a model sees in them."""
-    must_exist(model, videos, bags)
-    from training.label import label
-
-    run(json, label, model, videos, out, bags)
-
-
-@app.command
-def finetune(
-    *,
-    bags: Path,
-    encoder: Path,
-    labels: OptionalDir = None,
-    videos: OptionalDir = None,
-    mix: float = 0.5,
-    preset: Preset = "lab",
-    out: Out,
-    force: bool = False,
-    json: Json = None,
-) -> None:
-    """Train a policy on demonstrations, co-mixed with labelled video."""
-    must_exist(bags, encoder, labels, videos)
-    from training.finetune import finetune
-
-    run(json, finetune, bags, labels, videos, encoder, mix, preset, out, force)
+app.command(motion, name="motion", help="Latent motion from video.")
+encoder.command(name="train")(cli_learning.encoder_train)
+motion.command(name="train")(cli_learning.motion_train)
+motion.command(name="score")(cli_learning.motion_score)
+app.command(cli_learning.label)
+app.command(cli_learning.finetune)
+app.command(cli_learning.export)
+app.command(cli_learning.evaluate)
+app.command(cli_learning.reproduce)
 
 
 def _sentence(error: Exception) -> str:

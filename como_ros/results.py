@@ -1,4 +1,4 @@
-"""What every verb does with its inputs and its result: check, work, print, save."""
+"""What all verbs of the command line share: option types, and what they do with inputs and results."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ import os
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from como_ros.errors import ComoError
+
+Input = Annotated[Path, tyro.conf.arg(metavar="DIR")]
+OptionalInput = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+Out = Annotated[Path, tyro.conf.arg(metavar="DIR", help="The folder for what is made.")]
+Json = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help="Write the result there, as JSON.")]
+Task = Annotated[str, tyro.conf.arg(metavar="TASK", help="Which task of the lab.")]
+Preset = Annotated[Literal["debug", "lab"], tyro.conf.arg(help="debug: two steps, to see that it runs.")]
 
 
 def must_exist(*paths: Path | None) -> None:
@@ -19,16 +28,17 @@ def must_exist(*paths: Path | None) -> None:
             raise ComoError(f"{path} does not exist; check the path")
 
 
-def run(json: Path | None, work: Callable[..., Any], *args: Any, **options: Any) -> None:
+def run(json: Path | None, work: Callable[..., Any], *args: Any, **options: Any) -> dict[str, Any]:
     """Do the work, print its figures, save them where asked."""
     if json is not None and (json.is_dir() or not json.absolute().parent.is_dir()):
         raise ComoError(f"--json {json} is not a file in an existing folder")
     result = _figures(work(*args, **options))
     for key, value in result.items():
-        if not isinstance(value, (list, dict)) or key == "ci95":
+        if not isinstance(value, list) or key == "ci95":
             print(f"{key}: {_text(value)}")
     if json is not None:
         _write_whole(json, json_format.dumps(result, indent=1, default=float) + "\n")
+    return result
 
 
 def _figures(result: Any) -> dict[str, Any]:
@@ -46,6 +56,8 @@ def say(sentence: str) -> None:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
     return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 

@@ -19,8 +19,12 @@ MISSING = {
     "demo": "demo --bundle /missing/bundle --out {out}",
     "bags check": "bags check /missing/bags",
     "encoder train": "encoder train --bags /missing/bags --out {out}",
+    "motion train": "motion train --encoder /missing/encoder --videos {folder} --out {out}",
+    "motion score": "motion score /missing/motion --bags {folder}",
     "label": "label /missing/model --videos {folder} --out {out}",
     "finetune": "finetune --bags /missing/bags --encoder {folder} --out {out}",
+    "export": "export /missing/run --out {out}",
+    "evaluate": "evaluate /missing/bundle --episodes 1",
 }
 
 
@@ -45,7 +49,8 @@ def test_a_missing_input_is_named_before_anything_is_made(line, tmp_path):
 
 
 def test_every_verb_that_reads_a_path_is_tried_above():
-    assert (ROOT / "como_ros" / "cli.py").read_text().count(" must_exist(") == len(MISSING)
+    sources = [(ROOT / "como_ros" / name).read_text() for name in ("cli.py", "cli_learning.py")]
+    assert "".join(sources).count(" must_exist(") == len(MISSING)
 
 
 def test_a_bundle_without_a_manifest_is_refused(tmp_path):

@@ -45,7 +45,9 @@ LAYERS = {
     "como_ros.nodes": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli"), ("ros",)),
     # starts the nodes, then talks to them through one of its own
     "como_ros.up": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
+    "como_ros.demo": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
     "como_ros.cli": Layer(OURS),
+    "como_ros.cli_learning": Layer(OURS),
 }
 # inside como_ros imports go downwards only
 HEIGHTS = {
@@ -58,7 +60,9 @@ HEIGHTS = {
     "como_ros.episodes": 5,
     "como_ros.nodes": 6,
     "como_ros.up": 7,
-    "como_ros.cli": 8,
+    "como_ros.demo": 8,
+    "como_ros.cli_learning": 8,
+    "como_ros.cli": 9,
 }
 
 

@@ -1,0 +1,124 @@
+"""The researcher's verbs of the `como` command; como_ros/cli.py lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional
+
+from como_ros.results import Input, Json, OptionalInput, Out, Preset, Task, must_exist, run, say
+
+Engines = Annotated[str, tyro.conf.arg(metavar="NAMES", help="onnx, tensorrt_rtx, or both with a comma.")]
+
+
+def encoder_train(
+    *, bags: Input, videos: OptionalInput = None, preset: Preset = "lab", out: Out, json: Json = None
+) -> None:
+    """Pre-train the lab's visual encoder on recorded images."""
+    must_exist(bags, videos)
+    from training.encoder import train
+
+    run(json, train, bags, videos, out, preset)
+
+
+def motion_train(
+    *,
+    encoder: Input,
+    bags: OptionalInput = None,
+    videos: OptionalInput = None,
+    preset: Preset = "lab",
+    out: Out,
+    json: Json = None,
+) -> None:
+    """Train a latent-motion model on frames alone; no action is read."""
+    must_exist(encoder, bags, videos)
+    from training.motion_data import train
+
+    run(json, train, bags, videos, encoder, out, preset)
+
+
+def motion_score(model: Positional[Input], *, bags: Input, json: Json = None) -> None:
+    """Measure on robot episodes what a latent-motion model knows of the motion."""
+    must_exist(model, bags)
+    from training.metrics import score
+
+    run(json, score, model, bags)
+
+
+def label(
+    model: Positional[Input],
+    *,
+    videos: OptionalInput = None,
+    bags: OptionalInput = None,
+    out: Out,
+    json: Json = None,
+) -> None:
+    """Label videos, and bags, with the latent motion that a model sees in them."""
+    must_exist(model, videos, bags)
+    from training.label import label
+
+    run(json, label, model, videos, out, bags)
+
+
+def finetune(
+    *,
+    bags: Input,
+    encoder: Input,
+    labels: OptionalInput = None,
+    videos: OptionalInput = None,
+    mix: float = 0.5,
+    preset: Preset = "lab",
+    out: Out,
+    force: bool = False,
+    json: Json = None,
+) -> None:
+    """Train a policy on demonstrations, co-mixed with labelled video."""
+    must_exist(bags, encoder, labels, videos)
+    from training.finetune import finetune
+
+    run(json, finetune, bags, labels, videos, encoder, mix, preset, out, force)
+
+
+def export(run_folder: Positional[Input], *, out: Out, engines: Engines = "onnx", json: Json = None) -> None:
+    """Turn a trained run into a bundle for the robot; every engine must agree with torch."""
+    must_exist(run_folder)
+    from policies.export import ExportConfig, export
+
+    run(json, export, run_folder, out, ExportConfig(engines=tuple(engines.split(","))))
+
+
+def evaluate(
+    bundle: Positional[Input],
+    *,
+    task: Task = "pick_place",
+    episodes: int = 100,
+    seed: int = 1000,
+    workers: int = 2,
+    json: Json = None,
+) -> None:
+    """Count successes over consecutive seeds in fast mode, with a Wilson interval."""
+    must_exist(bundle)
+    from como_ros.lab.evaluate import EvaluationConfig, evaluate
+
+    def progress(row: dict[str, Any]) -> None:
+        say(f"seed {row['seed']}: {'success' if row['success'] else row['reason']}")
+
+    run(json, evaluate, bundle, task, episodes, seed, EvaluationConfig(workers=workers), progress)
+
+
+def reproduce(
+    *,
+    out: Path = Path("bundles/lab"),
+    work: Path = Path("out/reproduce"),
+    task: Task = "pick_place",
+    episodes: int = 50,
+    clips: int = 300,
+    preset: Preset = "lab",
+    json: Json = None,
+) -> None:
+    """Make a bundle from raw seeds, stage by stage; an interrupted run goes on where it stopped."""
+    from como_ros.reproduce import reproduce
+
+    run(json, reproduce, out, work, task, episodes, clips, preset, say)
