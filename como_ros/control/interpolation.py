@@ -17,9 +17,10 @@ from como_ros.control.rotations import (
     left_jacobian,
     left_jacobian_inverse,
     matrix_from_vector,
+    matrix_from_xyzw,
     vector_from_matrix,
+    xyzw_from_matrix,
 )
-from policies.spaces import matrix_from_quaternion, quaternion_from_matrix
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Setpoint:
 
     @property
     def rotation(self) -> np.ndarray:
-        return matrix_from_quaternion(self.pose7[3:])
+        return matrix_from_xyzw(self.pose7[3:])
 
     def after(self, seconds: float) -> Setpoint:
         """Where it gets to if the twist goes on."""
@@ -58,7 +59,7 @@ class Path(Protocol):
 def _setpoint(
     position: np.ndarray, rotation: np.ndarray, linear: np.ndarray, angular: np.ndarray
 ) -> Setpoint:
-    pose7 = np.concatenate([position, quaternion_from_matrix(rotation)])
+    pose7 = np.concatenate([position, xyzw_from_matrix(rotation)])
     return Setpoint(pose7, np.concatenate([linear, angular]))
 
 
@@ -99,7 +100,7 @@ class ChunkPath:
     def __init__(self, due_ns: np.ndarray, poses7: np.ndarray) -> None:
         self.due_ns = np.asarray(due_ns, np.int64)
         self.poses7 = np.asarray(poses7, float)
-        rotations = matrix_from_quaternion(self.poses7[:, 3:])
+        rotations = [matrix_from_xyzw(xyzw) for xyzw in self.poses7[:, 3:]]
         spans_s = np.diff(self.due_ns) / 1e9
         turns = [vector_from_matrix(b @ a.T) for a, b in pairwise(rotations)]
         self._rotations, self._turns = rotations, turns
@@ -120,13 +121,11 @@ class ChunkPath:
         i = int(np.searchsorted(self.due_ns, now_ns, side="right")) - 1
         span_s = (self.due_ns[i + 1] - self.due_ns[i]) / 1e9
         value, rate = _hermite((now_ns - self.due_ns[i]) / 1e9 / span_s, span_s)
-        linear = np.stack(
-            [self.poses7[i, :3], self._linear[i], self.poses7[i + 1, :3], self._linear[i + 1]]
-        )
+        linear = np.array([self.poses7[i, :3], self._linear[i], self.poses7[i + 1, :3], self._linear[i + 1]])
         # the turn since knot i as a rotation vector v, R = exp(v) R_i: v runs from zero to the whole turn
         turn = self._turns[i]
         end_rate = left_jacobian_inverse(turn) @ self._angular[i + 1]
-        angular = np.stack([np.zeros(3), self._angular[i], turn, end_rate])
+        angular = np.array([np.zeros(3), self._angular[i], turn, end_rate])
         v = value @ angular
         rotation = matrix_from_vector(v) @ self._rotations[i]
         return _setpoint(value @ linear, rotation, rate @ linear, left_jacobian(v) @ (rate @ angular))

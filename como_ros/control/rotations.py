@@ -1,10 +1,14 @@
-"""Rotation vectors: exponential, logarithm, and the Jacobians that turn their rates into angular velocity."""
+"""Rotation vectors: exponential, logarithm, and the Jacobians that turn their rates into angular velocity.
+
+For one rotation at a time and in plain floats where that is quicker than numpy: the servo runs these a dozen
+times a tick. `policies.spaces` has the same conversions for whole batches; a test holds the two together.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from math import atan2, sqrt
 
-from policies.spaces import quaternion_from_matrix
+import numpy as np
 
 _SMALL = 1e-6
 
@@ -27,10 +31,42 @@ def matrix_from_vector(v: np.ndarray) -> np.ndarray:
 
 def vector_from_matrix(rotation: np.ndarray) -> np.ndarray:
     """(3, 3) -> (3,) axis times angle, the angle in 0..pi."""
-    q = quaternion_from_matrix(rotation)
-    size = np.sqrt(q[:3] @ q[:3])
-    scale = 2.0 if size < _SMALL else 2 * np.arctan2(size, q[3]) / size
-    return np.asarray(scale * q[:3])
+    x, y, z, w = _xyzw(rotation)
+    size = sqrt(x * x + y * y + z * z)
+    scale = 2.0 if size < _SMALL else 2 * atan2(size, w) / size
+    return np.array([scale * x, scale * y, scale * z])
+
+
+def matrix_from_xyzw(xyzw: np.ndarray) -> np.ndarray:
+    """(4,) unit quaternion -> (3, 3)."""
+    x, y, z, w = xyzw.tolist()
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def xyzw_from_matrix(rotation: np.ndarray) -> np.ndarray:
+    """(3, 3) -> (4,) unit quaternion with w >= 0."""
+    return np.array(_xyzw(rotation))
+
+
+def _xyzw(rotation: np.ndarray) -> tuple[float, float, float, float]:
+    (a, b, c), (d, e, f), (g, h, i) = rotation.tolist()
+    squares = (1 + a - e - i, 1 - a + e - i, 1 - a - e + i, 1 + a + e + i)
+    rows = (
+        (squares[0], b + d, c + g, h - f),
+        (b + d, squares[1], f + h, c - g),
+        (c + g, f + h, squares[2], d - b),
+        (h - f, c - g, d - b, squares[3]),
+    )
+    x, y, z, w = rows[squares.index(max(squares))]
+    norm = sqrt(x * x + y * y + z * z + w * w)
+    norm = -norm if w < 0 else norm
+    return x / norm, y / norm, z / norm, w / norm
 
 
 def left_jacobian(v: np.ndarray) -> np.ndarray:

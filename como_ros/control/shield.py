@@ -12,9 +12,8 @@ from typing import Literal
 import numpy as np
 
 from como_ros.control.interpolation import Setpoint
-from como_ros.control.rotations import matrix_from_vector, vector_from_matrix
+from como_ros.control.rotations import matrix_from_vector, vector_from_matrix, xyzw_from_matrix
 from como_ros.errors import ComoError
-from policies.spaces import quaternion_from_matrix
 
 Answer = Literal["clamp", "refuse"]
 
@@ -131,4 +130,4 @@ def _slow_down(config: ShieldConfig, wanted: Setpoint, last: Setpoint, dt_s: flo
     way = vector_from_matrix(wanted.rotation @ last.rotation.T)
     rotation = matrix_from_vector(share * way) @ last.rotation
     reason = f"too fast: {step / dt_s:.2f} m/s and {turn / dt_s:.2f} rad/s, slowed to {share:.0%}"
-    return Setpoint(np.concatenate([position, quaternion_from_matrix(rotation)]), twist), reason
+    return Setpoint(np.concatenate([position, xyzw_from_matrix(rotation)]), twist), reason

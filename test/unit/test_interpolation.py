@@ -20,7 +20,9 @@ from como_ros.control.rotations import (
     left_jacobian,
     left_jacobian_inverse,
     matrix_from_vector,
+    matrix_from_xyzw,
     vector_from_matrix,
+    xyzw_from_matrix,
 )
 from policies.spaces import matrix_from_quaternion, quaternion_from_matrix
 
@@ -59,6 +61,16 @@ def test_exponential_and_logarithm_undo_each_other(seed):
     v = np.random.default_rng(seed).uniform(-1.8, 1.8, 3)
     np.testing.assert_allclose(vector_from_matrix(matrix_from_vector(v)), v, atol=1e-9)
     np.testing.assert_allclose(left_jacobian(v) @ left_jacobian_inverse(v), np.eye(3), atol=1e-9)
+
+
+@given(SEEDS)
+@quick
+def test_single_conversions_agree_with_those_for_batches(seed):
+    xyzw = np.random.default_rng(seed).normal(0, 1, 4)
+    xyzw /= np.linalg.norm(xyzw)
+    rotation = matrix_from_xyzw(xyzw)
+    np.testing.assert_allclose(rotation, matrix_from_quaternion(xyzw), atol=1e-12)
+    np.testing.assert_allclose(xyzw_from_matrix(rotation), quaternion_from_matrix(rotation), atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-9, 1e-5])

@@ -1,0 +1,36 @@
+"""The scripted operator as a teleop device: looks at the lab's truth once, then drives its plan."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from como_ros.drivers.teleop import TeleopCommand
+from como_ros.errors import ComoError
+from como_ros.lab.client import LabClient
+from como_ros.lab.operator import Plan, plan_pick_place
+from policies.spaces import matrix_from_quaternion
+
+
+class ScriptedDevice:
+    """Privileged, hence for demonstrations and tests only."""
+
+    def __init__(self, control: str) -> None:
+        if not control:
+            raise ComoError("the scripted device needs the lab's control socket; give control:=PATH")
+        self._lab = LabClient(control)
+        self._plan: Plan | None = None
+
+    def engage(self, ee_pose7: np.ndarray) -> None:
+        truth = self._lab.truth()
+        cube, tray = np.array(truth["cube"]), np.array(truth["tray"])
+        turn = matrix_from_quaternion(cube[3:])
+        yaw = float(np.arctan2(turn[1, 0], turn[0, 0]))
+        self._plan = plan_pick_place(ee_pose7[:3], cube[:3], yaw, tray[:3], int(truth["seed"]))
+
+    def command(self, elapsed_s: float) -> TeleopCommand:
+        assert self._plan is not None, "engage comes first"
+        pose7, _, width_m = self._plan.at(elapsed_s)
+        return TeleopCommand(pose7, width_m, held=True)
+
+    def disengage(self) -> None:
+        self._plan = None
