@@ -1,0 +1,144 @@
+"""The policy in its own process: chunks from fresh observations only, and only while it is told to run."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from constant_bundle import write_constant_bundle
+from geometry_msgs.msg import PoseStamped
+from ros_probe import wait_until
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+
+from como_ros import wire
+
+EE = np.array([0.46, 0.0, 0.40, 1.0, 0.0, 0.0, 0.0])
+
+
+class Station:
+    """Camera, arm and supervisor, as far as the policy can tell."""
+
+    def __init__(self, probe) -> None:
+        self.state = "ready"
+        self.images_flow = True
+        self.image_hw = (128, 128)
+        self._probe = probe
+        self._images = {name: probe.speak(f"/{name}/color/image_raw") for name in ("front", "wrist")}
+        self._joints = probe.speak("/arm/joint_states")
+        self._pose = probe.speak("/arm/ee_pose")
+        self._state = probe.speak("/supervisor/state")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        tick = 0
+        while not self._stop.wait(0.01):
+            now = time.time_ns()
+            self._joints.publish(wire.fill_joint_states(JointState(), np.zeros(7), np.zeros(7), 0.08, now))
+            self._pose.publish(wire.fill_pose(PoseStamped(), EE, now))
+            if tick % 10 == 0:
+                self._state.publish(String(data=self.state))
+            if tick % 10 == 5 and self.images_flow:
+                for name, image in self._images.items():
+                    blank = np.zeros((*self.image_hw, 3), np.uint8)
+                    image.publish(wire.fill_image(Image(), blank, now, name))
+            tick += 1
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def station(probe):
+    station = Station(probe)
+    yield station
+    station.close()
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return write_constant_bundle(tmp_path / "bundle", (0.01, 0.0, 0.0), width_m=0.03)
+
+
+def said(health) -> str:
+    statuses = [m.status[0] for _, m in health if m.status[0].name == "policy"]
+    return statuses[-1].message if statuses else ""
+
+
+def figures(health) -> dict[str, float]:
+    status = [m.status[0] for _, m in health if m.status[0].name == "policy"][-1]
+    return {pair.key: float(pair.value) for pair in status.values}
+
+
+def test_it_is_silent_until_armed_then_sends_timed_chunks_every_four_actions(
+    probe, processes, station, bundle
+):
+    chunks, widths = probe.listen("/arm/command/chunk"), probe.listen("/gripper/command")
+    health = probe.listen("/diagnostics")
+    processes.node("policy", bundle=f'"{bundle}"')
+    wait_until(lambda: said(health) == "idle: supervisor is ready", "the policy to be up", 30)
+    assert not chunks
+    station.state = "policy"
+    wait_until(lambda: len(chunks) >= 8, "chunks")
+    gaps_s = np.diff([at for at, _ in chunks[1:8]])
+    assert np.median(gaps_s) == pytest.approx(0.4, abs=0.08)
+    arrived, message = chunks[5]
+    stamp_ns, offsets_ns, poses = wire.chunk_from_msgs(message)
+    ages_s = (time.monotonic() - arrived) + stamp_ns / 1e9 - time.time()
+    assert -0.15 < ages_s < 0.2  # the first pose is due about when the message arrives
+    free = poses[4:]  # what comes before may be committed from the chunk before
+    np.testing.assert_allclose(np.diff(free[:, 0]), 0.01, atol=1e-6)
+    assert set(np.diff(offsets_ns)) == {100_000_000}
+    assert wire.widths_from_msg(widths[5][1])[2][-1] == pytest.approx(0.03, abs=1e-6)
+    wait_until(lambda: "inference_ms_p50" in figures(health), "latency figures")
+
+
+def test_frozen_cameras_make_it_refuse_cut_the_chunk_short_and_recover(probe, processes, station, bundle):
+    chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
+    processes.node("policy", bundle=f'"{bundle}"')
+    station.state = "policy"
+    wait_until(lambda: len(chunks) >= 3, "chunks", 30)
+    station.images_flow = False
+    frozen = time.monotonic()
+    wait_until(lambda: said(health).startswith("holding: images/front is"), "the refusal")
+    holds = [at for at, m in chunks if at > frozen and len(m.points) == 1]
+    assert len(holds) == 1
+    assert holds[0] - frozen < 0.5 + 0.1 + 0.15  # maximum age, one camera period, a loaded machine
+    count = len(chunks)
+    time.sleep(0.7)
+    assert len(chunks) == count
+    station.images_flow = True
+    wait_until(lambda: len(chunks) > count and said(health) == "running", "recovery")
+
+
+def test_images_of_another_size_are_refused_by_name_and_nothing_is_sent(probe, processes, station, bundle):
+    chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
+    station.image_hw = (64, 64)
+    processes.node("policy", bundle=f'"{bundle}"')
+    station.state = "policy"
+    wait_until(lambda: "camera 'front' gives (64, 64, 3)" in said(health), "the refusal", 30)
+    assert not chunks
+
+
+def test_leaving_the_policy_state_silences_it_at_once(probe, processes, station, bundle):
+    chunks = probe.listen("/arm/command/chunk")
+    processes.node("policy", bundle=f'"{bundle}"')
+    station.state = "policy"
+    wait_until(lambda: len(chunks) >= 2, "chunks", 30)
+    station.state = "stopped"
+    time.sleep(0.3)
+    count = len(chunks)
+    time.sleep(1.0)
+    assert len(chunks) == count
+
+
+def test_a_damaged_bundle_ends_the_process_before_anything_moves(processes, bundle):
+    with (bundle / "expert.onnx").open("ab") as file:
+        file.write(b"x")
+    process = processes.node("policy", bundle=f'"{bundle}"')
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "expert.onnx is truncated or altered" in errors
