@@ -1,0 +1,107 @@
+"""The episode loop on the running graph: place the objects, drive or let the policy run, judge, count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from como_ros.errors import ComoError
+from como_ros.graphs import Deployment
+from como_ros.lab.client import LabClient
+from como_ros.lab.tasks import get_task
+
+SETTLE_S = 0.5
+"""After the objects have been placed: the cameras must have seen them."""
+POLL_S = 0.05
+ARMED_AS = {"teleop": "teleop", "autonomous": "policy"}
+
+
+class Graph(Protocol):
+    """What the loop needs of a station."""
+
+    supervisor_state: str
+
+    def call(self, service: str) -> str: ...
+
+    def say(self, instruction: str) -> None: ...
+
+    def figures(self, node: str) -> dict[str, str]: ...
+
+
+class EpisodeLoop:
+    """Episodes of one task from consecutive seeds, every one recorded and judged by the lab."""
+
+    def __init__(
+        self,
+        station: Graph,
+        scenario: str,
+        deployment: Deployment,
+        check: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
+        if not deployment.lab:
+            raise ComoError("counted episodes need the lab, which resets and judges them; give --lab")
+        self._station = station
+        self._mode = ARMED_AS[scenario]
+        self._lab = LabClient(deployment.lab_control)
+        self._task = get_task(deployment.task)
+        self._check = check
+        self._say = say
+
+    def run(self, seed: int, episodes: int, result: dict[str, Any]) -> None:
+        """Fill `result` as episodes end, so that an interrupted run keeps its count."""
+        for number in range(episodes):
+            row = self.episode(seed + number)
+            result["per_episode"].append(row)
+            result["episodes"] += 1
+            result["successes"] += row["success"]
+            result["policy"] = _numbers(self._station.figures("policy"))
+            outcome = "success" if row["success"] else f"failure: {row['reason']}"
+            self._say(
+                f"episode {number + 1}/{episodes}, seed {seed + number}: {outcome} in {row['seconds']:.1f} s"
+            )
+
+    def episode(self, seed: int) -> dict[str, Any]:
+        layout = self._task.sample(seed)
+        self._prepare(layout.instruction, seed)
+        self._station.call("/recorder/start")
+        begun = self._lab.status()["time"]
+        self._station.call(f"/supervisor/{self._mode}")
+        status = self._watch(begun)
+        self._station.call("/supervisor/stop")
+        self._station.call("/recorder/keep")
+        return {
+            "seed": seed,
+            "success": bool(status["success"]),
+            "reason": status["reason"],
+            "seconds": status["time"] - begun,
+            "instruction": layout.instruction,
+        }
+
+    def _prepare(self, instruction: str, seed: int) -> None:
+        """From wherever the last episode ended to home, released, with the objects in place."""
+        self._station.call("/supervisor/stop")
+        self._station.call("/supervisor/release")
+        self._station.call("/arm/home")
+        self._lab.reset(seed)
+        self._station.say(instruction)
+        time.sleep(SETTLE_S)
+
+    def _watch(self, begun: float) -> dict[str, Any]:
+        """The lab's verdict: at once on success, else at the time limit or when the supervisor stops."""
+        armed = time.monotonic()
+        while True:
+            self._check()
+            status = self._lab.status()
+            if status["success"]:
+                return status
+            if status["time"] - begun > self._task.time_limit_s:
+                return {**status, "reason": f"out of time: {status['reason']}"}
+            if time.monotonic() - armed > 1.0 and self._station.supervisor_state != self._mode:
+                return {**status, "reason": f"supervisor went to {self._station.supervisor_state}"}
+            time.sleep(POLL_S)
+
+
+def _numbers(figures: dict[str, str]) -> dict[str, float]:
+    return {key: float(value) for key, value in figures.items()}

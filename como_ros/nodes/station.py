@@ -1,0 +1,97 @@
+"""A client of the running graph for programs that are no node themselves: call, say, read."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from como_ros.errors import ComoError
+from como_ros.nodes.wiring import publisher, subscription
+
+SERVICE_TIMEOUT_S = 30.0
+
+
+class Station:
+    """Spins in a thread of its own between `with` and its end."""
+
+    def __init__(self) -> None:
+        self._context = rclpy.Context()
+        self._context.init(domain_id=int(os.environ.get("ROS_DOMAIN_ID", "0")))
+        self._node = Node("station", context=self._context)
+        self._figures: dict[str, dict[str, str]] = {}
+        self._messages: dict[str, str] = {}
+        self._ok: set[str] = set()
+        self.supervisor_state = ""
+        self._instruction = publisher(self._node, "/policy/instruction")
+        subscription(self._node, "/diagnostics", self._on_diagnostics)
+        subscription(self._node, "/supervisor/state", self._on_state)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin, name="station", daemon=True)
+
+    def __enter__(self) -> Station:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._executor.shutdown()
+        self._thread.join(timeout=5.0)
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def _on_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            self._figures[status.name] = {pair.key: pair.value for pair in status.values}
+            self._messages[status.name] = status.message
+            (self._ok.add if status.level == b"\x00" else self._ok.discard)(status.name)
+
+    def _on_state(self, message: Any) -> None:
+        self.supervisor_state = message.data
+
+    def wait_ready(self, nodes: Collection[str], timeout_s: float, check: Callable[[], None]) -> None:
+        """Until every node has said that it is well; `check` may end the wait by raising."""
+        deadline = time.monotonic() + timeout_s
+        while missing := [name for name in nodes if name not in self._ok]:
+            check()
+            if time.monotonic() > deadline:
+                said = "; ".join(f"{name}: {self._messages.get(name, 'silent')}" for name in missing)
+                raise ComoError(f"not ready after {timeout_s:.0f} s: {said}; see the logs")
+            time.sleep(0.05)
+
+    def figures(self, node: str) -> dict[str, str]:
+        """What a node last published about itself."""
+        return dict(self._figures.get(node, {}))
+
+    def say(self, instruction: str) -> None:
+        self._instruction.publish(String(data=instruction))
+
+    def call(self, service: str) -> str:
+        """Call a Trigger service; a refusal raises `ComoError`."""
+        client: Any = self._node.create_client(Trigger, service)
+        try:
+            if not client.wait_for_service(SERVICE_TIMEOUT_S):
+                raise ComoError(f"no node offers {service}; is the graph up?")
+            future = client.call_async(Trigger.Request())
+            deadline = time.monotonic() + SERVICE_TIMEOUT_S
+            while not future.done():
+                if time.monotonic() > deadline:
+                    raise ComoError(f"{service} gave no answer within {SERVICE_TIMEOUT_S:.0f} s")
+                time.sleep(0.005)
+            answer = future.result()
+        finally:
+            self._node.destroy_client(client)
+        if answer is None or not answer.success:
+            raise ComoError(f"{service} refused: {answer.message if answer else 'no answer'}")
+        return str(answer.message)

@@ -1,0 +1,108 @@
+"""An operator's device onto the wire: set-points, widths and the deadman, while driving."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from std_msgs.msg import Bool
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from como_ros import wire
+from como_ros.control.supervision import TELEOP
+from como_ros.drivers.teleop import TeleopDevice
+from como_ros.errors import ComoError
+from como_ros.nodes.health import Health, HealthReporter
+from como_ros.nodes.params import declare_config
+from como_ros.nodes.process import run_node
+from como_ros.nodes.wiring import publisher, subscription
+
+DEVICES = ("scripted",)
+
+
+@dataclass(frozen=True)
+class TeleopConfig:
+    device: str = "scripted"
+    control: str = ""
+    """The lab's control socket, for the scripted device."""
+    rate_hz: float = 50.0
+
+
+def make_device(config: TeleopConfig) -> TeleopDevice:
+    if config.device == "scripted":
+        from como_ros.lab.scripted_device import ScriptedDevice
+
+        return ScriptedDevice(config.control)
+    raise ComoError(f"no teleop device named {config.device!r}; known devices: {', '.join(DEVICES)}")
+
+
+class TeleopNode(Node):
+    def __init__(self) -> None:
+        super().__init__("teleop")
+        config = declare_config(self, TeleopConfig)
+        self._device = make_device(config)
+        self._state = ""
+        self._ee_pose7: np.ndarray | None = None
+        self._engaged_s: float | None = None
+        self._width: float | None = None
+        self._reason, self._sent = "idle", 0
+        self._pose_out = publisher(self, "/arm/command/pose")
+        self._width_out = publisher(self, "/gripper/command")
+        self._deadman_out = publisher(self, "/teleop/deadman")
+        subscription(self, "/supervisor/state", self._on_state)
+        subscription(self, "/arm/ee_pose", self._on_ee_pose)
+        HealthReporter(self, self._report)
+        self.create_timer(1 / config.rate_hz, self._tick)
+
+    def _on_ee_pose(self, message: Any) -> None:
+        self._ee_pose7 = wire.pose7_from_msg(message)
+
+    def _on_state(self, message: Any) -> None:
+        self._state = message.data
+        if self._state != TELEOP and self._engaged_s is not None:
+            self._device.disengage()
+            self._engaged_s, self._width, self._reason = None, None, "idle"
+
+    def _tick(self) -> None:
+        if self._state != TELEOP or self._ee_pose7 is None:
+            return
+        try:
+            self._drive(self._ee_pose7)
+        except Exception as error:  # a device that breaks is a hand that let go
+            self._reason = f"device failed: {type(error).__name__}: {error}"
+            self._deadman_out.publish(Bool(data=False))
+            self.get_logger().error(self._reason, throttle_duration_sec=1.0)
+
+    def _drive(self, ee_pose7: np.ndarray) -> None:
+        now = time.monotonic()
+        if self._engaged_s is None:
+            self._device.engage(ee_pose7)
+            self._engaged_s, self._reason = now, "driving"
+        command = self._device.command(now - self._engaged_s)
+        self._deadman_out.publish(Bool(data=command.held))
+        if not command.held:
+            return
+        stamp_ns = time.time_ns()
+        self._pose_out.publish(wire.fill_pose(PoseStamped(), command.pose7, stamp_ns))
+        self._sent += 1
+        if command.width_m != self._width:
+            self._width = command.width_m
+            self._width_out.publish(
+                wire.fill_widths(JointTrajectory(), [self._width], stamp_ns, JointTrajectoryPoint, Duration)
+            )
+
+    def _report(self) -> Health:
+        return Health(self._reason, not self._reason.startswith("device"), {"commands": self._sent})
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_node(TeleopNode, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

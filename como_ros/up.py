@@ -1,0 +1,170 @@
+"""Bring a graph up as processes and take it down again, whole, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from como_ros.errors import ComoError
+from como_ros.graphs import Deployment, Process, environment, graph
+from como_ros.lab.client import LabClient
+
+LAB_READY_S = 120.0
+NODES_READY_S = 60.0
+GRACE_S = 5.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+class Running:
+    """The processes of a graph, each logging to a file of its own; leaving the block ends every one."""
+
+    def __init__(
+        self, processes: Sequence[Process], logs: Path, variables: dict[str, str], grace_s: float = GRACE_S
+    ) -> None:
+        self._processes = processes
+        self._grace_s = grace_s
+        self._logs = logs
+        self._environment = {**os.environ, **variables}
+        self._started: list[tuple[Process, subprocess.Popen[bytes]]] = []
+
+    def __enter__(self) -> Running:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, only: str = "") -> None:
+        """Start what does not run yet, or just the process named `only`."""
+        running = {process.name for process, _ in self._started}
+        for process in self._processes:
+            if process.name not in running and only in ("", process.name):
+                self._started.append((process, self._spawn(process)))
+
+    def _spawn(self, process: Process) -> subprocess.Popen[bytes]:
+        with self.log(process.name).open("wb") as log:
+            return subprocess.Popen(
+                process.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    def log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def pid(self, name: str) -> int:
+        return next(child.pid for process, child in self._started if process.name == name)
+
+    def check(self) -> None:
+        """Raise when a process has ended on its own."""
+        for process, child in self._started:
+            if (code := child.poll()) is not None:
+                lines = self.log(process.name).read_text(errors="replace").strip().splitlines()
+                said = lines[-1] if lines else "nothing"
+                log = self.log(process.name)
+                raise ComoError(f"{process.name} ended with code {code}, saying: {said} (whole log: {log})")
+
+    def stop(self) -> None:
+        """Ask every process to end, last started first, and end those that do not."""
+        for _, child in reversed(self._started):
+            _signal_group(child, signal.SIGTERM)
+        deadline = time.monotonic() + self._grace_s
+        for _, child in reversed(self._started):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.0, deadline - time.monotonic()))
+            _signal_group(child, signal.SIGKILL)
+            child.wait()
+        self._started.clear()
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
+    """To the process and to whatever it started itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
+
+
+def _die_with_parent() -> None:
+    """In the child: no orphan drives a robot when its parent is killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, so that both signals leave through the same door."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def graph_up(scenario: str, deployment: Deployment, logs: Path) -> Iterator[tuple[Running, Any]]:
+    """The whole graph, ready: yields its processes and a station to talk to it."""
+    processes = graph(scenario, deployment)
+    variables = environment(deployment)
+    os.environ.update(variables)  # the station speaks as the nodes do
+    from como_ros.nodes.station import Station
+
+    with sigterm_interrupts(), Running(processes, logs, variables) as running:
+        if deployment.lab:
+            running.start("lab")
+            _wait_for_lab(running, deployment.lab_control)
+        running.start()
+        with Station() as station:
+            nodes = [process.name for process in processes if process.is_node]
+            station.wait_ready(nodes, NODES_READY_S, running.check)
+            yield running, station
+
+
+def _wait_for_lab(running: Running, control: str) -> None:
+    deadline = time.monotonic() + LAB_READY_S
+    while True:
+        running.check()
+        with contextlib.suppress(ComoError):
+            LabClient(control).close()
+            return
+        if time.monotonic() > deadline:
+            raise ComoError(f"the lab was not ready after {LAB_READY_S:.0f} s; see {running.log('lab')}")
+        time.sleep(0.1)
+
+
+def up(
+    scenario: str,
+    deployment: Deployment,
+    episodes: int = 0,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """`como up`: run `episodes` episodes and count, or, for 0, stay up until interrupted."""
+    from como_ros.episodes import EpisodeLoop
+
+    logs = Path(deployment.out) / "logs"
+    result: dict[str, Any] = {"episodes": 0, "successes": 0, "per_episode": []}
+    with contextlib.suppress(KeyboardInterrupt), graph_up(scenario, deployment, logs) as (running, station):
+        say(f"{scenario} is ready; logs in {logs}")
+        if episodes:
+            EpisodeLoop(station, scenario, deployment, running.check, say).run(seed, episodes, result)
+        while not episodes:
+            running.check()
+            time.sleep(0.2)
+    return result

@@ -1,0 +1,117 @@
+"""A graph's processes come up together and leave nobody behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from como_ros.errors import ComoError
+from como_ros.graphs import Deployment, Process, graph
+from como_ros.up import Running
+
+STUBBORN = """
+    import signal, subprocess, sys, time
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    print(child.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    """A folder of modules that children can run."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "sleeper.py").write_text("import time; time.sleep(600)")
+    (tmp_path / "stubborn.py").write_text(textwrap.dedent(STUBBORN))
+    (tmp_path / "loser.py").write_text("import sys; sys.exit('the arm is gone')")
+    return tmp_path
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(true, what: str) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def test_leaving_the_block_ends_every_process_and_its_children(modules):
+    processes = [Process("sleeper", "sleeper"), Process("stubborn", "stubborn")]
+    with Running(processes, modules / "logs", {}, grace_s=0.5) as running:
+        running.start()
+        log = running.log("stubborn")
+        wait_for(lambda: log.read_text().strip(), "the grandchild never came")
+        pids = [running.pid("sleeper"), running.pid("stubborn"), int(log.read_text())]
+        assert all(map(alive, pids))
+    wait_for(lambda: not any(map(alive, pids)), "somebody survived")
+
+
+def test_a_process_that_ends_is_named_with_its_last_words(modules):
+    with Running([Process("arm", "loser")], modules / "logs", {}) as running:
+        running.start()
+        with pytest.raises(ComoError, match="arm ended with code 1, saying: the arm is gone"):
+            wait_for(running.check, "check never raised")
+
+
+def test_killing_the_parent_outright_takes_its_processes_along(modules):
+    script = """
+        import sys, time
+        from pathlib import Path
+        from como_ros.graphs import Process
+        from como_ros.up import Running
+        with Running([Process("sleeper", "sleeper")], Path(sys.argv[1]), {}) as running:
+            running.start()
+            print(running.pid("sleeper"), flush=True)
+            time.sleep(600)
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), str(modules / "logs")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    time.sleep(0.3)
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    wait_for(lambda: not alive(pid), "the child outlived its killed parent")
+
+
+def test_the_lab_comes_first_and_only_where_asked_for(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    names = [p.name for p in graph("autonomous", Deployment(lab=True, bundle=str(tmp_path)))]
+    assert names == ["lab", "arm", "camera", "supervisor", "policy", "recorder"]
+    real = Deployment(bundle=str(tmp_path), serials=("1", "2"))
+    assert "lab" not in [p.name for p in graph("autonomous", real)]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "deployment", "sentence"),
+    [
+        ("dance", Deployment(), "no scenario named 'dance'; known scenarios: teleop, autonomous"),
+        ("autonomous", Deployment(lab=True), "autonomous needs a policy; give bundle:=DIR"),
+        ("autonomous", Deployment(lab=True, bundle="/nowhere"), "/nowhere is no bundle: it has no manifest"),
+        ("teleop", Deployment(serials=("1", "2")), "the scripted teleop device only drives the lab"),
+        ("teleop", Deployment(device="gello", serials=("1",)), "1 camera serials given for 2 cameras"),
+    ],
+)
+def test_a_choice_that_cannot_work_is_refused_with_the_remedy(scenario, deployment, sentence):
+    with pytest.raises(ComoError, match=sentence):
+        graph(scenario, deployment)
+
+
+def test_text_parameters_that_look_like_numbers_stay_text():
+    command = Process("camera", "como_ros.nodes.camera", {"serials": ["0815"], "rate_hz": 30}).command
+    assert command[-3:] == ['serials:=["0815"]', "-p", "rate_hz:=30"]
