@@ -1,0 +1,1 @@
+"""What runs offline: bags and videos in, artefacts (safetensors + JSON) out."""

@@ -1,0 +1,141 @@
+"""Recorded episodes as arrays at the contract's rate, through the resampler the robot uses live.
+
+The action at tick t, index i is the set-point due at t + (i + 1) periods, relative to the measured
+end-effector pose at t; after the last command of an episode that command is repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from como_ros import bags
+from como_ros.errors import ComoError
+from policies.spaces import (
+    EE_POSITION,
+    GRIPPER,
+    Contract,
+    Observation,
+    invert_pose,
+    matrix_from_pose7,
+    pose7_from_state,
+    relative_actions,
+)
+from policies.timeline import Timeline, observation_streams, replay
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One demonstration sampled on its ticks."""
+
+    path: Path
+    instruction: str
+    images: dict[str, np.ndarray]
+    """Camera name -> (T, h, w, 3) uint8."""
+    states: np.ndarray
+    """(T, S) float32"""
+    command_poses: np.ndarray
+    """(T, 7): the set-point due at each tick, in the base frame."""
+    command_widths: np.ndarray
+    """(T,)"""
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    @property
+    def ee_poses(self) -> np.ndarray:
+        """(T, 7) measured."""
+        return pose7_from_state(self.states)
+
+
+def load_episodes(folder: Path) -> tuple[Contract, list[Episode]]:
+    """Every readable episode below `folder`; all of one contract."""
+    paths = bags.episodes(folder)
+    if not paths:
+        raise ComoError(f"{folder} holds no episodes; record some or run `como demos --out {folder}`")
+    contract = bags.read_meta(paths[0]).contract
+    return contract, [load_episode(path, contract) for path in paths]
+
+
+def load_episode(path: Path, contract: Contract) -> Episode:
+    """Play the bag into a timeline and observe at every tick that has a command."""
+    meta = bags.read_meta(path)
+    contract.require(meta.contract, f"episode {path}")
+    events = list(bags.read_events(path))
+    poses = [(stamp, value) for key, stamp, value in events if key == "command_pose"]
+    widths = [(stamp, value) for key, stamp, value in events if key == "command_width"]
+    if not poses or not widths:
+        raise ComoError(
+            f"episode {path} has no commands; only teleoperated or scripted episodes can be learned from"
+        )
+    ticks = np.arange(poses[0][0], poses[-1][0] + 1, contract.period_ns)
+    arrivals = ((stamp, key, stamp, value) for key, stamp, value in events)
+    looks = replay(Timeline(observation_streams(contract)), arrivals, ticks.tolist(), meta.instruction)
+    seen = [found for found in looks if isinstance(found, Observation)]
+    if len(seen) < 2:
+        raise ComoError(
+            f"episode {path} has {len(seen)} usable ticks; a stream is missing, see `como bags check`"
+        )
+    return _episode_of(path, contract, meta.instruction, seen, poses, widths)
+
+
+def _episode_of(
+    path: Path, contract: Contract, instruction: str, seen: list[Observation], poses: list, widths: list
+) -> Episode:
+    ticks = np.array([observation.stamp_ns for observation in seen])
+    states = np.stack([o.state for o in seen])
+    images = {name: np.stack([o.images[name] for o in seen]) for name in contract.cameras}
+    for name, frames in images.items():
+        if frames.shape[1:3] != contract.image_hw:
+            raise ComoError(
+                f"episode {path}: {name} is {frames.shape[1:3]}, its contract says {contract.image_hw}"
+            )
+    held_widths = _held(widths, ticks)
+    unset = ticks < widths[0][0]
+    held_widths[unset] = states[unset, GRIPPER]
+    return Episode(path, instruction, images, states, _held(poses, ticks), held_widths)
+
+
+def _held(stream: list, ticks: np.ndarray) -> np.ndarray:
+    """The newest value at or before each tick."""
+    stamps = np.array([stamp for stamp, _ in stream])
+    index = np.clip(np.searchsorted(stamps, ticks, side="right") - 1, 0, None)
+    return np.array([value for _, value in stream], np.float64)[index]
+
+
+def action_targets(episode: Episode, horizon: int) -> np.ndarray:
+    """(T, H, A): what was commanded over the next `horizon` ticks, relative to the measured pose."""
+    ahead = np.minimum(np.arange(len(episode))[:, None] + 1 + np.arange(horizon), len(episode) - 1)
+    chunks = zip(episode.ee_poses, ahead, strict=True)
+    return np.stack(
+        [relative_actions(start, episode.command_poses[i], episode.command_widths[i]) for start, i in chunks]
+    )
+
+
+def gripper_events(episode: Episode) -> np.ndarray:
+    """Ticks at which the commanded width crosses the middle of its range: grasps and releases."""
+    widths = episode.command_widths
+    low, high = float(widths.min()), float(widths.max())
+    if high - low < 0.005:
+        return np.zeros(0, int)
+    closed = widths < (low + high) / 2
+    return np.flatnonzero(closed[1:] != closed[:-1]) + 1
+
+
+def next_gripper_points(episode: Episode) -> np.ndarray:
+    """(T, 6): where the end effector is at the next gripper event, seen from where it is and from the base.
+
+    NaN after the last event.
+    """
+    out = np.full((len(episode), 6), np.nan)
+    poses = episode.ee_poses
+    start = 0
+    for event in gripper_events(episode):
+        out[start:event, 3:] = poses[event, EE_POSITION]
+        start = event
+    known = np.isfinite(out[:, 3])
+    here = invert_pose(matrix_from_pose7(poses[known]))
+    out[known, :3] = np.einsum("nij,nj->ni", here[:, :3, :3], out[known, 3:]) + here[:, :3, 3]
+    return out
