@@ -1,0 +1,142 @@
+"""The lab encoder: shapes, resolution, pre-training, resume, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from policies.nets import artefact
+from policies.nets.encoder import LabEncoder
+from policies.spaces import Contract, ContractError
+from training import encoder as encoders
+from training.augment import colour_jitter, random_shift
+from training.encoder import Pretraining, half
+from training.features import cached_tokens
+from training.frames import FrameStore
+from training.optimize import Schedule
+from training.probe import probe
+
+
+def small_store(rows: int = 6) -> FrameStore:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (3 * rows, 128, 128, 3), dtype=np.uint8)
+    index = np.concatenate([np.zeros(rows, int), np.full(rows, -1), np.ones(rows, int)])
+    return FrameStore(images, rows, rng.standard_normal((rows, 6)), images[:3], index)
+
+
+def with_steps(steps: int) -> encoders.EncoderConfig:
+    return encoders.EncoderConfig(blocks=1, schedule=Schedule(steps=steps, batch=4))
+
+
+def test_one_token_covers_sixteen_pixels_and_the_encoder_stays_small():
+    net = LabEncoder()
+    assert net(torch.zeros(2, 128, 128, 3, dtype=torch.uint8)).shape == (2, 64, 128)
+    assert sum(p.numel() for p in net.parameters()) < 900_000
+
+
+def test_a_small_object_changes_the_tokens_where_it_lies():
+    net = LabEncoder().eval()
+    image = torch.randint(
+        0, 255, (1, 128, 128, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    moved = image.clone()
+    moved[:, 35:45, 83:93] = torch.tensor([250, 0, 0], dtype=torch.uint8)
+    change = (net(moved) - net(image)).norm(dim=-1)[0].view(8, 8)
+    row, column = divmod(int(change.argmax()), 8)
+    assert abs(row - 2) <= 1
+    assert abs(column - 5) <= 1
+
+
+def test_shift_moves_pixels_and_repeats_the_edge():
+    image = torch.arange(128, dtype=torch.uint8).view(1, 1, 128, 1).expand(1, 128, 128, 3).contiguous()
+    shifted = random_shift(image, 6, torch.Generator().manual_seed(1))
+    offsets = shifted[0, 0, 20:100, 0].int() - image[0, 0, 20:100, 0].int()
+    assert len(set(offsets.tolist())) == 1
+    assert abs(int(offsets[0])) <= 6
+    assert colour_jitter(image, 0.0, torch.Generator()) is image
+
+
+def test_halving_takes_the_mean_of_two_by_two_pixels():
+    image = torch.zeros(1, 4, 4, 1, dtype=torch.uint8)
+    image[0, :2, :2, 0] = torch.tensor([[1, 2], [3, 250]])
+    assert half(image)[0, :, :, 0].tolist() == [[64.0, 0.0], [0.0, 0.0]]
+
+
+def test_pixels_that_differ_from_the_background_weigh_more():
+    model = Pretraining(with_steps(1), small_store())
+    images = torch.full((1, 8, 8, 6), 100.0)
+    images[0, 2:4, 2:4, :3] = 200
+    weights = model._weights(images, torch.tensor([True]))
+    assert float(weights[0, 3, 3]) > 3 * float(weights[0, 7, 0])
+    assert float(weights.mean()) == pytest.approx(1)
+    assert float(model._weights(images, torch.tensor([False]))[0, 3, 3]) < float(weights[0, 3, 3])
+
+
+def test_training_resumes_where_it_stopped_and_refuses_another_config(tmp_path):
+    source = {"made": "here"}
+    first = encoders.train_on(small_store(), tmp_path, with_steps(2), Contract(), source)
+    second = encoders.train_on(small_store(), tmp_path, with_steps(4), Contract(), source)
+    assert (first.steps, second.steps) == (2, 4)
+    assert np.isfinite(second.final_loss)
+    other = encoders.EncoderConfig(blocks=1, noise=0.2, schedule=Schedule(steps=4, batch=4))
+    with pytest.raises(ValueError, match="another config"):
+        encoders.train_on(small_store(), tmp_path, other, Contract(), source)
+    net, found = encoders.load(tmp_path, Contract())
+    assert not any(p.requires_grad for p in net.parameters())
+    assert found.extra["source"] == source
+    with pytest.raises(ContractError, match="action_rate_hz"):
+        encoders.load(tmp_path, Contract(action_rate_hz=20))
+
+
+def test_an_uninterrupted_run_and_a_resumed_one_agree(tmp_path):
+    encoders.train_on(small_store(), tmp_path / "a", with_steps(1), Contract(), {})
+    halves = encoders.train_on(small_store(), tmp_path / "a", with_steps(2), Contract(), {})
+    whole = encoders.train_on(small_store(), tmp_path / "b", with_steps(2), Contract(), {})
+    name = "encoder.stem.0.weight"
+    assert torch.allclose(halves.weights[name], whole.weights[name], atol=1e-3)
+
+
+def test_altered_or_missing_artefacts_are_refused(tmp_path):
+    with pytest.raises(ContractError, match=r"has no config\.json"):
+        encoders.load(tmp_path)
+    artefact.save(tmp_path, "motion", {"a": torch.ones(1)}, {}, Contract())
+    with pytest.raises(ContractError, match="holds a 'motion'"):
+        encoders.load(tmp_path)
+    header = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(header | {"kind": "encoder"}))
+    (tmp_path / "weights.safetensors").write_bytes(b"short")
+    with pytest.raises(ContractError, match="sha256 differs"):
+        encoders.load(tmp_path)
+
+
+def test_tokens_are_cached_per_encoder_and_their_first_copy_is_plain(tmp_path):
+    net, images = LabEncoder(1).eval(), small_store().images[:4]
+    tokens = cached_tokens(net, "one", images, 2, tmp_path)
+    assert tokens.shape == (2, 4, 64, 128)
+    assert tokens.dtype == np.float16
+    with torch.no_grad():
+        assert np.allclose(tokens[0], net(torch.from_numpy(images)).numpy(), atol=0.1)
+    cached_tokens(net, "one", images, 2, tmp_path)
+    cached_tokens(net, "two", images, 2, tmp_path)
+    assert len(list(tmp_path.glob("*.npy"))) == 2
+
+
+def test_a_probe_recovers_a_linear_map_from_episodes_it_has_not_seen():
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((160, 20))
+    targets = features[:, :3] @ rng.standard_normal((3, 2)) + 1.0
+    found = probe(features, targets, np.repeat(np.arange(16), 10))
+    assert found.r2.min() > 0.99
+    assert len(found.tested) == 40
+    with pytest.raises(ValueError, match="at least"):
+        probe(features[:20], targets[:20], np.repeat([0, 1], 10))
+
+
+@pytest.mark.parametrize("preset", encoders.PRESETS)
+def test_every_preset_survives_json(preset):
+    config = encoders.PRESETS[preset]
+    assert (
+        artefact.config_from(encoders.EncoderConfig, json.loads(json.dumps(artefact.asdict(config))))
+        == config
+    )

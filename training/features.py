@@ -1,0 +1,90 @@
+"""Frozen tokens computed once per data set and kept as float16 on disk: the biggest lever on speed.
+
+Copy 0 is the image as recorded, the others are shifted and recoloured. A file's name is the hash of
+the encoder, the images and the augmentation, so a stale cache cannot be picked up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from policies.nets.encoder import TOKENS, WIDTH
+from training.augment import colour_jitter, random_shift
+
+BATCH = 64
+SHIFT_PX = 6
+JITTER = 0.2
+
+
+def encode(encoder: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """(B, h, w, 3) uint8 -> (B, 64, 128) float32 without gradient."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        return encoder(images).float()
+
+
+def cached_tokens(
+    encoder: nn.Module,
+    encoder_sha256: str,
+    images: np.ndarray,
+    copies: int,
+    folder: Path,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """(copies, N, 64, 128) float16, memory-mapped.
+
+    Frames of the same group (a clip) share one augmentation per copy; without groups each has its own.
+    """
+    path = folder / f"tokens-{_key(encoder_sha256, images, copies, groups)}.npy"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        _fill(part, encoder, images, copies, groups)
+        part.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def _key(encoder_sha256: str, images: np.ndarray, copies: int, groups: np.ndarray | None) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(f"{encoder_sha256} {copies} {SHIFT_PX} {JITTER} {images.shape} {groups is None}".encode())
+    digest.update(np.ascontiguousarray(images).data)
+    if groups is not None:
+        digest.update(np.ascontiguousarray(groups).data)
+    return digest.hexdigest()
+
+
+def _fill(path: Path, encoder: nn.Module, images: np.ndarray, copies: int, groups: np.ndarray | None) -> None:
+    shape = (copies, len(images), TOKENS, WIDTH)
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    began = time.monotonic()
+    for copy in range(copies):
+        for index in _runs(len(images), groups):
+            batch = torch.from_numpy(images[index])
+            if copy:
+                batch = _augmented(batch, copy * 1_000_003 + int(index[0]), groups is not None)
+            out[copy, index] = encode(encoder, batch).numpy().astype(np.float16)
+    out.flush()
+    rate = copies * len(images) / max(time.monotonic() - began, 1e-9)
+    sys.stderr.write(f"features {copies} x {len(images)} images, {rate:.0f} images/s\n")
+
+
+def _runs(count: int, groups: np.ndarray | None) -> list[np.ndarray]:
+    """Batches of indices: a whole group each, or BATCH at a time."""
+    if groups is None:
+        return [np.arange(i, min(i + BATCH, count)) for i in range(0, count, BATCH)]
+    edges = np.flatnonzero(np.diff(groups)) + 1
+    return np.split(np.arange(count), edges)
+
+
+def _augmented(batch: torch.Tensor, seed: int, together: bool) -> torch.Tensor:
+    if not together:
+        generator = torch.Generator().manual_seed(seed)
+        return colour_jitter(random_shift(batch, SHIFT_PX, generator), JITTER, generator)
+    frames = [_augmented(frame[None], seed, False) for frame in batch]
+    return torch.cat(frames)
