@@ -1,0 +1,162 @@
+"""Pseudo labels: the latent motion of every frame of unlabelled clips, each with its confidence.
+
+Confidence has three parts: time reversal (the reversed pair should read as the opposite), gain of the
+painted future over copying the present, and motion energy. What fails a gate is marked, counted and
+not trained on. Shards are plain npz files, one a clip.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from como_ros.errors import ComoError
+from policies.nets import artefact
+from training import motion
+from training.episodes import load_episodes
+from training.metrics import encode_pairs
+from training.motion import MotionData, MotionNet, patches_of
+from training.motion_data import ENCODER, FrozenEncoder, motion_data, open_encoder
+from training.videos import clip_paths, read_clip
+
+INDEX = "labels.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """Which labels are trusted."""
+
+    min_reversal: float = 0.0
+    """Least minus-cosine between a centred motion and its time reversal."""
+    min_gain: float = 0.0
+    """Least share of the copy error that the painted future removes."""
+    min_energy_quantile: float = 0.02
+    """Share of the frames with the least motion that is dropped."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Latent motions of one clip; row t is the motion from frame t over the gap."""
+
+    z: np.ndarray
+    """(T, 128) float32"""
+    keep: np.ndarray
+    """(T,) bool"""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the confidence of a clip's labels rests on, per frame."""
+
+    z: np.ndarray
+    reversed_z: np.ndarray
+    gain: np.ndarray
+    energy: np.ndarray
+
+
+Named = tuple[str, Evidence]
+
+
+def label(
+    model: Path, videos: Path | None, out: Path, bags: Path | None = None, config: LabelConfig | None = None
+) -> dict[str, float]:
+    """Label every readable clip below `videos` and every episode below `bags`."""
+    began, chosen = time.monotonic(), config or LabelConfig()
+    net, motion_config, found = motion.load(model)
+    encoder = open_encoder(model / ENCODER, found.contract)
+    gap = round(motion_config.gap_s * encoder.contract.action_rate_hz)
+    evidence = dict(_of_videos(net, encoder, videos, gap)) if videos else {}
+    counts = _write(evidence, out / "video", chosen) if evidence else {"frames": 0, "kept": 0}
+    robot = dict(_of_bags(net, encoder, bags, gap)) if bags else {}
+    robot_counts = _write(robot, out / "robot", chosen) if robot else {"frames": 0, "kept": 0}
+    header = {"motion": found.sha256, "encoder": encoder.sha256, "gap": gap, "config": asdict(chosen)}
+    header |= {"contract": json.loads(found.contract.to_json()), "git": artefact.git_hash()}
+    (out / INDEX).write_text(json.dumps(header | {"video": counts, "robot": robot_counts}, indent=1))
+    frames = counts["frames"] + robot_counts["frames"]
+    return {
+        "clips": len(evidence),
+        "frames": frames,
+        "frames_per_s": frames / max(time.monotonic() - began, 1e-9),
+        "kept_fraction": (counts["kept"] + robot_counts["kept"]) / max(frames, 1),
+    }
+
+
+def _of_videos(net: MotionNet, encoder: FrozenEncoder, videos: Path, gap: int) -> Iterator[Named]:
+    contract = encoder.contract
+    for path in clip_paths(videos):
+        try:
+            clip = read_clip(path, contract.action_rate_hz, contract.image_hw)
+        except ComoError as error:
+            sys.stderr.write(f"skipped: {error}\n")
+            continue
+        if len(clip.frames) > gap:
+            yield clip.name, weigh(net, motion_data([], [clip], encoder, copies=0), gap)
+
+
+def _of_bags(net: MotionNet, encoder: FrozenEncoder, bags: Path, gap: int) -> Iterator[Named]:
+    for episode in load_episodes(bags)[1]:
+        yield episode.path.name, weigh(net, motion_data([episode], [], encoder, copies=0), gap)
+
+
+def weigh(net: MotionNet, data: MotionData, gap: int) -> Evidence:
+    """Latent motions of one clip and what speaks for them."""
+    first = data.starts(gap)
+    later, tokens = first + gap, data.tokens[0]
+    z, reversed_z = encode_pairs(net, tokens, first, later), encode_pairs(net, tokens, later, first)
+    patches = patches_of(torch.from_numpy(data.images))
+    before, after = patches[first], patches[later]
+    with torch.no_grad():
+        painted = net.decode(before, torch.from_numpy(z))
+    copied = (after - before).square().mean((1, 2)).numpy()
+    missed = (after - painted).square().mean((1, 2)).numpy()
+    return Evidence(z, reversed_z, 1 - missed / np.maximum(copied, 1e-6), copied)
+
+
+def _write(evidence: dict[str, Evidence], out: Path, config: LabelConfig) -> dict[str, int]:
+    """Gate against the whole set's centre and energy, write one shard a clip, count every gate."""
+    out.mkdir(parents=True, exist_ok=True)
+    centre = np.concatenate([np.concatenate([e.z, e.reversed_z]) for e in evidence.values()]).mean(0)
+    energies = np.concatenate([e.energy for e in evidence.values()])
+    least = float(np.quantile(energies, config.min_energy_quantile))
+    counts = {"frames": 0, "kept": 0, "reversal": 0, "gain": 0, "energy": 0}
+    for name, e in evidence.items():
+        reversal = -_row_cosine(e.z - centre, e.reversed_z - centre)
+        failed = {
+            "reversal": reversal < config.min_reversal,
+            "gain": e.gain < config.min_gain,
+            "energy": e.energy < least,
+        }
+        keep = ~np.logical_or.reduce(list(failed.values()))
+        np.savez(out / f"{name}.npz", z=e.z, keep=keep, reversal=reversal, gain=e.gain, energy=e.energy)
+        counts["frames"] += len(keep)
+        counts["kept"] += int(keep.sum())
+        for gate, rows in failed.items():
+            counts[gate] += int(rows.sum())
+    return counts
+
+
+def _row_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-9)
+
+
+def read_labels(folder: Path, part: str, motion_of: str | None = None) -> dict[str, Labels]:
+    """Shards of `part` (video or robot) by clip name."""
+    if not (folder / INDEX).is_file():
+        raise ComoError(f"{folder} holds no labels; make them with `como label`")
+    header = json.loads((folder / INDEX).read_text())
+    if motion_of is not None and header["encoder"] != motion_of:
+        raise ComoError(
+            f"labels {folder} were made with encoder {header['encoder'][:12]}, not {motion_of[:12]}"
+        )
+    out = {}
+    for path in sorted((folder / part).glob("*.npz")):
+        with np.load(path, allow_pickle=False) as shard:
+            out[path.stem] = Labels(shard["z"].astype(np.float32), shard["keep"])
+    return out
