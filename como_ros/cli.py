@@ -23,14 +23,7 @@ EXTRA_OF = {"torch": "train", "onnx": "train", "safetensors": "train", "av": "la
 EXTRA_OF |= {"franka_sim": "lab", "robosuite": "lab", "cv2": "lab", "onnxruntime": "core", "rosbags": "core"}
 EXTRA_OF |= {"franky": "core", "pyrealsense2": "core", "rclpy": "ros", "tensorrt_rtx": "gpu", "ray": "scale"}
 
-MENDABLE = (
-    ComoError,
-    ContractError,
-    FileNotFoundError,
-    NotADirectoryError,
-    IsADirectoryError,
-    PermissionError,
-)
+MENDABLE = (ComoError, ContractError, OSError)
 
 app = SubcommandApp()
 bags, encoder, motion = SubcommandApp(), SubcommandApp(), SubcommandApp()
@@ -146,7 +139,7 @@ app.command(cli_learning.reproduce)
 def _sentence(error: Exception) -> str:
     """What went wrong, and what to do, on one line."""
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; check the path"
+        return f"{error.filename}: {error.strerror}; give another path"
     return " ".join(str(error).split())
 
 

@@ -86,7 +86,12 @@ def export(run_folder: Positional[Input], *, out: Out, engines: Engines = "onnx"
     must_exist(run_folder)
     from policies.export import ExportConfig, export
 
-    run(json, export, run_folder, out, ExportConfig(engines=tuple(engines.split(","))))
+    result = run(json, export, run_folder, out, ExportConfig(engines=tuple(engines.split(","))))
+    for row in result["engines"]:
+        parity = (
+            "built" if row["cosine"] is None else f"cosine {row['cosine']:.6f}, max-abs {row['max_abs']:.1e}"
+        )
+        say(f"{row['name']}: {parity}")
 
 
 def evaluate(

@@ -25,7 +25,7 @@ def must_exist(*paths: Path | None) -> None:
     """Refuse a missing input before anything slow is imported."""
     for path in paths:
         if path is not None and not path.exists():
-            raise ComoError(f"{path} does not exist; check the path")
+            raise ComoError(f"{path} does not exist; give another path")
 
 
 def run(json: Path | None, work: Callable[..., Any], *args: Any, **options: Any) -> dict[str, Any]:
