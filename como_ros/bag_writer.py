@@ -59,11 +59,12 @@ class EpisodeWriter:
         self, folder: Path, contract: Contract, instruction: str = "", **provenance: str | float | bool
     ) -> None:
         self.path = Path(folder)
+        self.contract = contract
         self.instruction = instruction
         self.counts: dict[str, int] = {}
         if self.path.exists():
             raise BagError(f"{self.path} exists already; give a new folder, episodes are never overwritten")
-        self._custom = {"contract": contract.to_json(), "git_hash": git_hash()}
+        self._custom = {"git_hash": git_hash()}
         self._custom |= {key: str(value) for key, value in provenance.items()}
         self._connections: dict[str, Connection] = {}
         self._writer, self._storage = _open_bag(self.path)
@@ -83,6 +84,12 @@ class EpisodeWriter:
         """Append a message object made by `message`."""
         self.write(topic_name, stamp_ns, serialize(msg))
 
+    def restate(self, *, contract: Contract | None = None, instruction: str | None = None) -> None:
+        """Say what was not known when the episode began."""
+        self.contract = contract or self.contract
+        self.instruction = instruction or self.instruction
+        self._note_unfinished()
+
     def flush(self) -> None:
         """Close the pending chunk and hand it to the operating system, where a kill cannot reach it."""
         if self._storage.chunk.msgs:
@@ -93,7 +100,7 @@ class EpisodeWriter:
     def close(self, outcome: str, **provenance: str | float | bool) -> None:
         """Write the index and `metadata.yaml`; the outcome is success, kept, `failure: why`, ..."""
         self._custom |= {key: str(value) for key, value in provenance.items()}
-        for key, value in {**self._custom, "instruction": self.instruction, "outcome": outcome}.items():
+        for key, value in self._told(outcome).items():
             self._writer.set_custom_data(key, value)
         self._writer.close()
         (self.path / UNFINISHED).unlink()
@@ -107,9 +114,14 @@ class EpisodeWriter:
         self.counts[topic_name] = 0
         return connection
 
+    def _told(self, outcome: str) -> dict[str, str]:
+        told = {"contract": self.contract.to_json(), "instruction": self.instruction, "outcome": outcome}
+        return {**self._custom, **told}
+
     def _note_unfinished(self) -> None:
-        text = json.dumps({**self._custom, "instruction": self.instruction, "outcome": INTERRUPTED}, indent=1)
-        (self.path / UNFINISHED).write_text(text, "utf8")
+        fresh = self.path / f"{UNFINISHED}.new"
+        fresh.write_text(json.dumps(self._told(INTERRUPTED), indent=1), "utf8")
+        fresh.replace(self.path / UNFINISHED)
 
 
 def _open_bag(folder: Path) -> tuple[Writer, McapWriter]:

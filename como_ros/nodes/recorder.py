@@ -1,0 +1,183 @@
+"""Records every topic of the wire, as raw bytes, into one bag an episode.
+
+Services /recorder/start, keep and discard; /recorder/state says `idle`, `recording NAME` or
+`failed: WHY`; rates and drops stand in /diagnostics while the episode runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from std_msgs.msg import String
+
+from como_ros import wire
+from como_ros.bag_writer import INTERRUPTED, BagError
+from como_ros.nodes.health import Health, HealthReporter
+from como_ros.nodes.params import declare_config
+from como_ros.nodes.process import run_node
+from como_ros.nodes.wiring import message_class, profile, publisher, trigger
+from como_ros.recording import EpisodeShelf, Recording
+from policies.spaces import Contract
+
+DEPTH = 100
+"""Messages a topic may have waiting while this process is held up."""
+LATCHED = {name for name, topic in wire.TOPICS.items() if topic.qos == "state"}
+
+
+@dataclass(frozen=True)
+class RecorderConfig:
+    out: str = "out/episodes"
+    """Folder that takes the episodes."""
+    task: str = ""
+    robot: str = "panda"
+    queue_mb: int = 256
+    """Memory for messages that wait for the disk; beyond it they are dropped and counted."""
+    min_free_gb: float = 1.0
+    """No episode is begun with less room on the disk."""
+
+
+class RecorderNode(Node):
+    """Thin shell around `Recording`: callbacks queue bytes, the writer thread does the rest."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        self._config = declare_config(self, RecorderConfig)
+        self._shelf = EpisodeShelf(Path(self._config.out), self._config.min_free_gb)
+        self._recording: Recording | None = None
+        self._failure = ""
+        self._latest: dict[str, bytes] = {}
+        self._lost: Counter[str] = Counter()
+        self._reported: tuple[float, Counter[str]] = (time.monotonic(), Counter())
+        self._state = publisher(self, "/recorder/state")
+        self._health = HealthReporter(self, self._report)
+        for name in wire.TOPICS:
+            self._listen(name)
+        for name, action in (("start", self._start), ("keep", self._keep), ("discard", self._discard)):
+            trigger(self, f"/recorder/{name}", action)
+        self.create_timer(1.0, self._publish_state)
+        self._publish_state()
+
+    def destroy_node(self) -> None:
+        """SIGTERM or SIGINT ends here, with ROS already shut down: close what is open."""
+        try:
+            if self._recording is not None:
+                self._end(INTERRUPTED)
+        except BagError as error:
+            self.get_logger().error(str(error))
+        finally:
+            super().destroy_node()
+
+    # Messages
+
+    def _listen(self, topic: str) -> None:
+        table = profile(topic)
+        qos = QoSProfile(depth=DEPTH, reliability=table.reliability, durability=table.durability)
+        events = SubscriptionEventCallbacks(message_lost=partial(self._on_lost, topic))
+        self.create_subscription(
+            message_class(topic),
+            topic,
+            partial(self._on_message, topic),
+            qos,
+            raw=True,
+            event_callbacks=events,
+        )
+
+    def _on_message(self, topic: str, cdr: bytes) -> None:
+        if topic in LATCHED:
+            self._latest[topic] = cdr
+        if self._recording is not None:
+            self._recording.put(topic, time.time_ns(), cdr)
+
+    def _on_lost(self, topic: str, event: Any) -> None:
+        if self._recording is not None:
+            self._recording.lose(topic, event.total_count_change)
+
+    # Episodes
+
+    def _start(self) -> str:
+        if self._recording is not None:
+            raise BagError(f"{self._recording.folder.name} is being recorded; keep or discard it first")
+        self._failure = ""
+        self._recording = Recording(
+            self._shelf.next_folder(),
+            Contract(robot=self._config.robot),
+            self._config.queue_mb * 1_000_000,
+            task=self._config.task,
+        )
+        self._reported = (time.monotonic(), Counter())
+        for topic in LATCHED & set(self._latest):
+            self._recording.put(topic, time.time_ns(), self._latest[topic])
+        self._publish_state()
+        return f"recording {self._recording.folder}"
+
+    def _keep(self) -> str:
+        try:
+            return f"kept {self._end('kept')}"
+        finally:
+            self._publish_state()
+
+    def _discard(self) -> str:
+        try:
+            return f"moved to {self._shelf.discard(self._end('discarded'))}"
+        finally:
+            self._publish_state()
+
+    def _end(self, outcome: str) -> Path:
+        recording, self._recording = self._recording, None
+        if recording is None:
+            raise BagError("no episode is being recorded; call /recorder/start first")
+        try:
+            recording.close(outcome)
+        except BagError as error:
+            self._failure = str(error)
+            raise
+        if recording.drops:
+            self.get_logger().warning(f"{recording.folder.name} lost messages: {dict(recording.drops)}")
+        return recording.folder
+
+    # Reports
+
+    def _status(self) -> str:
+        if self._recording is None:
+            return f"failed: {self._failure}" if self._failure else "idle"
+        if self._recording.error:
+            return f"failed: {self._recording.error}"
+        return f"recording {self._recording.folder.name}"
+
+    def _publish_state(self) -> None:
+        self._state.publish(String(data=self._status()))
+
+    def _report(self) -> Health:
+        recording = self._recording
+        if recording is None:
+            return Health(self._status(), ok=not self._failure)
+        now_s = time.monotonic()
+        seconds, before = max(now_s - self._reported[0], 1e-3), self._reported[1]
+        received, drops = Counter(recording.received), sum(recording.drops.values())
+        rates = {
+            f"{wire.TOPICS[name].key} Hz": (received[name] - before[name]) / seconds for name in received
+        }
+        self._reported = (now_s, received)
+        figures = {
+            "seconds": now_s - recording.begun_s,
+            "messages": received.total(),
+            "drops": drops,
+            **rates,
+        }
+        return Health(self._status(), ok=not drops and not recording.error, figures=figures)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_node(RecorderNode, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

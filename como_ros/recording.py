@@ -1,0 +1,133 @@
+"""Episodes being recorded: a bounded queue in front of a writer thread, numbered folders, keep or discard.
+
+Needs no ROS: it takes CDR bytes. What does not fit into the queue is counted by topic, never lost in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from como_ros import wire
+from como_ros.bag_writer import FLUSH_S, BagError, EpisodeWriter
+from como_ros.typestore import deserialize
+from policies.spaces import CAMERAS, INSTRUCTION, Contract, image_key
+
+DISCARDED = "discarded"
+"""Folder beside the episodes that takes those the operator threw away."""
+
+COLOUR_KEYS = tuple(map(image_key, CAMERAS))
+
+Item = tuple[str, int, bytes]
+
+
+class Recording:
+    """One open episode; `put` from any thread. Only the writer thread touches the disk."""
+
+    def __init__(self, folder: Path, contract: Contract, queue_bytes: int, **provenance: str) -> None:
+        self.folder = folder
+        self.begun_s = time.monotonic()
+        self.received: Counter[str] = Counter()
+        self.drops: Counter[str] = Counter()
+        self.error = ""
+        """Why the writer gave up, if it did."""
+        self._writer = EpisodeWriter(folder, contract, **provenance)
+        self._items: list[Item] = []
+        self._queued_bytes = 0
+        self._queue_bytes = queue_bytes
+        self._closing = False
+        self._sized = False
+        self._change = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="bag writer", daemon=True)
+        self._thread.start()
+
+    def put(self, topic: str, arrived_ns: int, cdr: bytes) -> None:
+        """Queue one message for the disk, or count it as dropped."""
+        with self._change:
+            self.received[topic] += 1
+            if self.error or self._closing or self._queued_bytes + len(cdr) > self._queue_bytes:
+                self.drops[topic] += 1
+                return
+            self._items.append((topic, arrived_ns, cdr))
+            self._queued_bytes += len(cdr)
+            self._change.notify()
+
+    def lose(self, topic: str, count: int) -> None:
+        """Count messages that never arrived."""
+        with self._change:
+            self.drops[topic] += count
+
+    def close(self, outcome: str) -> None:
+        """Write what is queued, then the index; where the disk failed the episode stays unfinished."""
+        with self._change:
+            self._closing = True
+            self._change.notify()
+        self._thread.join()
+        if self.error:
+            raise BagError(f"{self.folder}: {self.error}; what reached the disk can be read")
+        try:
+            self._writer.close(outcome, drops=json.dumps(dict(self.drops)))
+        except OSError as error:
+            raise BagError(f"{self.folder}: {error.strerror}; what reached the disk can be read") from error
+
+    def _run(self) -> None:
+        try:
+            while (batch := self._take()) is not None:
+                for topic, arrived_ns, cdr in batch:
+                    self._writer.write(topic, arrived_ns, cdr)
+                    self._learn(topic, cdr)
+                if not batch:
+                    self._writer.flush()
+        except OSError as error:
+            with self._change:
+                self.error = f"the disk refused ({error.strerror})"
+                self._items.clear()
+
+    def _learn(self, topic: str, cdr: bytes) -> None:
+        """The first instruction and image say what the episode is about and how large images are."""
+        row = wire.TOPICS[topic]
+        if row.key == INSTRUCTION and not self._writer.instruction:
+            self._writer.restate(instruction=str(deserialize(cdr, row.type).data))
+        elif row.key in COLOUR_KEYS and not self._sized:
+            image, self._sized = deserialize(cdr, row.type), True
+            size = (int(image.height), int(image.width))
+            self._writer.restate(contract=replace(self._writer.contract, image_hw=size))
+
+    def _take(self) -> list[Item] | None:
+        """Everything queued; empty when nothing came for a while, None when closed and drained."""
+        with self._change:
+            if not self._items and not self._closing:
+                self._change.wait(FLUSH_S)
+            batch, self._items, self._queued_bytes = self._items, [], 0
+            return None if not batch and self._closing else batch
+
+
+class EpisodeShelf:
+    """Numbers the episodes in one folder; discarded ones are moved aside, not deleted."""
+
+    def __init__(self, folder: Path, min_free_gb: float = 1.0) -> None:
+        self.folder = folder
+        self._min_free_gb = min_free_gb
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def next_folder(self) -> Path:
+        """A folder that no episode had before; refused when the disk is nearly full."""
+        free_gb = shutil.disk_usage(self.folder).free / 1e9
+        if free_gb < self._min_free_gb:
+            raise BagError(
+                f"{self.folder} has {free_gb:.1f} GB left, {self._min_free_gb:.1f} needed; make room"
+            )
+        taken = [*self.folder.glob("episode_*"), *self.folder.glob(f"{DISCARDED}/episode_*")]
+        numbers = [int(found[1]) for path in taken if (found := re.fullmatch(r"episode_(\d+)", path.name))]
+        return self.folder / f"episode_{max(numbers, default=-1) + 1:06d}"
+
+    def discard(self, episode: Path) -> Path:
+        target = self.folder / DISCARDED / episode.name
+        target.parent.mkdir(exist_ok=True)
+        return episode.rename(target)

@@ -1,0 +1,108 @@
+"""The recorder as its own process, fed by another process over Fast DDS."""
+
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from ros_probe import wait_until
+from std_msgs.msg import String
+
+from como_ros import bags
+from como_ros.bag_checks import check_episode
+
+TRAFFIC = str(Path(__file__).parents[1] / "ros_traffic.py")
+
+
+@pytest.fixture
+def traffic(processes):
+    def start(frames: int, states: int):
+        return processes.run([sys.executable, TRAFFIC, str(frames), str(states)])
+
+    return start
+
+
+def counts(episode: Path) -> Counter:
+    return Counter(key for key, _, _ in bags.read_events(episode))
+
+
+def test_every_message_reaches_the_bag(probe, processes, traffic, tmp_path):
+    processes.node("recorder", out=tmp_path, task="pick_place")
+    instruction = probe.speak("/policy/instruction")
+    instruction.publish(String(data="pick up the cube"))
+    source = traffic(60, 200)
+    done, told = probe.call("/recorder/start")
+    assert done, told
+    assert source.wait(timeout=30) == 0
+    assert probe.call("/recorder/keep")[0]
+    episode = tmp_path / "episode_000000"
+    found = counts(episode)
+    assert (found["images/front"], found["images/wrist"], found["joints"]) == (60, 60, 200)
+    meta = bags.read_meta(episode)
+    assert (meta.instruction, meta.outcome, meta.contract.image_hw) == ("pick up the cube", "kept", (48, 64))
+    assert found["instruction"] == 1
+    row = check_episode(episode)
+    assert row["recorder_drops"] == {}
+    assert row["problems"] == ["ee_pose was never recorded"]
+    assert 90 < row["rates_hz"]["joints"] < 110
+
+
+def test_what_was_flushed_survives_a_kill(processes, probe, traffic, tmp_path):
+    recorder = processes.node("recorder", out=tmp_path)
+    traffic(300, 1000)
+    assert probe.call("/recorder/start")[0]
+    episode = tmp_path / "episode_000000"
+    time.sleep(3.0)
+    recorder.send_signal(signal.SIGKILL)
+    killed_ns = time.time_ns()
+    recorder.wait(timeout=5)
+    meta = bags.read_meta(episode)
+    assert (meta.outcome, meta.closed) == (bags.INTERRUPTED, False)
+    arrived = [arrival.arrived_ns for arrival in bags.read_arrivals(episode)]
+    assert killed_ns - arrived[-1] < 1.0e9
+    assert counts(episode)["joints"] > 100
+
+
+def test_a_stop_signal_closes_the_bag_cleanly(processes, probe, traffic, tmp_path):
+    recorder = processes.node("recorder", out=tmp_path)
+    traffic(60, 1000)
+    assert probe.call("/recorder/start")[0]
+    time.sleep(1.5)
+    recorder.send_signal(signal.SIGTERM)
+    assert recorder.wait(timeout=10) == 0
+    meta = bags.read_meta(tmp_path / "episode_000000")
+    assert (meta.outcome, meta.closed) == (bags.INTERRUPTED, True)
+    assert counts(tmp_path / "episode_000000")["joints"] > 50
+
+
+def test_discarded_episodes_are_moved_aside_and_their_number_is_not_used_again(probe, processes, tmp_path):
+    states = probe.listen("/recorder/state")
+    processes.node("recorder", out=tmp_path)
+    assert probe.call("/recorder/start")[0]
+    refused, why = probe.call("/recorder/start")
+    assert not refused
+    assert "episode_000000 is being recorded" in why
+    assert probe.call("/recorder/discard")[0]
+    assert bags.episodes(tmp_path) == []
+    assert (tmp_path / "discarded" / "episode_000000").is_dir()
+    assert probe.call("/recorder/start")[0]
+    wait_until(lambda: states[-1][1].data == "recording episode_000001", "the next episode")
+    assert probe.call("/recorder/keep")[0]
+    wait_until(lambda: states[-1][1].data == "idle", "the end of the episode")
+    assert not probe.call("/recorder/keep")[0]
+
+
+def test_rates_and_drops_are_told_while_the_episode_runs(probe, processes, traffic, tmp_path):
+    told = probe.listen("/diagnostics")
+    processes.node("recorder", out=tmp_path)
+    traffic(300, 1000)
+    assert probe.call("/recorder/start")[0]
+
+    def figures() -> dict[str, str]:
+        own = [status for _, message in told for status in message.status if status.name == "recorder"]
+        return {value.key: value.value for value in own[-1].values} if own else {}
+
+    wait_until(lambda: float(figures().get("joints Hz", 0)) > 80, "the rate of the joints")
+    assert figures()["drops"] == "0"
