@@ -69,6 +69,19 @@ lint: setup ## pip check, ruff, mypy
 bundle: setup ## remake the shipped bundle from raw seeds (hours)
 	@$(VENV)/bin/como reproduce
 
+colcon: setup ## build the last commit as a ROS 2 package, plain and with --symlink-install
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
+	$(PYTHON) -m venv "$$scratch/venv"
+	"$$scratch/venv/bin/pip" install -qq colcon-bash colcon-output colcon-ros colcon-recursive-crawl 'setuptools<80' numpy tyro rich
+	git clone -q . "$$scratch/ws/src/como_ros"
+	cd "$$scratch/ws"; export PATH="$$scratch/venv/bin:$$PATH"
+	for mode in '' --symlink-install; do
+	  rm -rf build install log
+	  colcon build $$mode
+	  (set +u; . install/setup.bash; install/como_ros/lib/como_ros/como --help >/dev/null)
+	  test -e install/como_ros/share/como_ros/launch/autonomous.launch.py
+	done
+
 clean: ## builds and caches; .venv and out/ stay
 	@rm -rf build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

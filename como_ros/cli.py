@@ -6,6 +6,7 @@ extras it uses. What a user can mend is answered by one sentence on stderr and e
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,6 +152,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             description="From demonstrations and human video to a Franka that does it.",
             args=argv,
         )
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except MENDABLE as error:
         print(f"como: {_sentence(error)}", file=sys.stderr)
         return 2
