@@ -55,10 +55,20 @@ class Servo:
         self.counters: Counter[str] = Counter()
         self.last_refusal = ""
         self._state, self._heartbeat_ns = "", -(10**18)
+        self._barred = False
         self.reset(pose7, now_ns)
 
-    def reset(self, pose7: np.ndarray, now_ns: int) -> None:
-        """Hold where the arm is now, after homing or recovery; nothing commanded before counts."""
+    @property
+    def state(self) -> str:
+        """The supervisor's state as far as it still counts; empty when it has fallen silent."""
+        return self._state
+
+    def reset(self, pose7: np.ndarray, now_ns: int, rearm: bool = False) -> None:
+        """Hold where the arm is now; nothing commanded before counts.
+
+        With `rearm`, after a fault: nothing moves until the supervisor has changed its state.
+        """
+        self._barred = rearm and self._state in (TELEOP, POLICY)
         self._last, self._last_ns = Setpoint.still(pose7), now_ns
         self._path: Path = HoldPath(pose7)
         self.activity, self.reason = HOLDING, "nothing commanded yet"
@@ -77,12 +87,12 @@ class Servo:
         """The supervisor's word; a change of state drops every command given before."""
         self._heartbeat_ns = now_ns
         if state != self._state:
-            self._state = state
+            self._state, self._barred = state, False
             self._forget()
 
     def command_pose(self, pose7: np.ndarray, stamp_ns: int, now_ns: int) -> str:
         """One pose to be at; returns why it was refused, or nothing."""
-        if self._state != TELEOP:
+        if self._state != TELEOP or self._barred:
             return ""
         if refusal := self._refusal(Setpoint.still(pose7), stamp_ns, now_ns):
             return refusal
@@ -94,7 +104,7 @@ class Servo:
 
     def command_chunk(self, due_ns: np.ndarray, poses7: np.ndarray, now_ns: int) -> str:
         """Timed poses; returns why they were refused, or nothing."""
-        if self._state != POLICY:
+        if self._state != POLICY or self._barred:
             return ""
         if poses7.shape != (len(due_ns), 7) or not np.isfinite(poses7).all():
             shape = poses7.shape
@@ -109,7 +119,7 @@ class Servo:
 
     def command_widths(self, due_ns: np.ndarray, widths: np.ndarray, now_ns: int) -> str:
         """Timed gripper widths, in place of those still to come."""
-        if self._state not in (TELEOP, POLICY):
+        if self._state not in (TELEOP, POLICY) or self._barred:
             return ""
         if due_ns[-1] < now_ns - 10**9:
             return self._refuse(f"age: the last width was due {(now_ns - due_ns[-1]) / 1e9:.2f} s ago")
@@ -168,8 +178,11 @@ class Servo:
     def _why_hold(self, now_ns: int) -> str:
         silent_s = (now_ns - self._heartbeat_ns) / 1e9
         if silent_s > self._config.heartbeat_timeout_s:
+            self._state = ""
             self._forget()
             return "supervisor silent"
+        if self._barred:
+            return "waiting to be armed again after a fault"
         if self._state == TELEOP:
             return self._why_not_driven(now_ns)
         if self._state == POLICY:

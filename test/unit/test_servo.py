@@ -135,6 +135,23 @@ def test_a_silent_supervisor_holds_after_half_a_second():
     assert (bench.speed, bench.servo.reason) == (0, "supervisor silent")
 
 
+def test_after_a_fault_nothing_moves_until_the_supervisor_arms_again():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(20)
+    bench.servo.reset(START, bench.now_ns, rearm=True)
+    bench.sent.append(Setpoint.still(START))
+    bench.chunk()
+    np.testing.assert_array_equal(bench.step(20).pose7, START)
+    assert bench.servo.reason == "waiting to be armed again after a fault"
+    bench.state = "stopped"
+    bench.step(1)
+    bench.state = "policy"
+    bench.step(1)
+    bench.chunk()
+    assert bench.step(20).pose7[1] > 0
+
+
 def test_a_bad_chunk_is_refused_whole_and_counted():
     bench = Bench("policy")
     due_ns = bench.now_ns + 100 * MS * np.arange(4)

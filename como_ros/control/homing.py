@@ -1,0 +1,26 @@
+"""A joint motion from here to there: one smooth sweep, all joints together, at a bounded speed. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+PEAK_OVER_MEAN = 1.875  # of a quintic smoothstep
+
+
+class JointMove:
+    """Where the joints should be and how fast, at any moment."""
+
+    def __init__(self, start: np.ndarray, goal: np.ndarray, start_ns: int, peak_rad_s: float = 0.8) -> None:
+        self._start, self._way = np.asarray(start, float), np.asarray(goal, float) - start
+        self._start_ns = start_ns
+        self.seconds = max(0.1, PEAK_OVER_MEAN * float(np.abs(self._way).max()) / peak_rad_s)
+
+    @property
+    def end_ns(self) -> int:
+        return self._start_ns + round(self.seconds * 1e9)
+
+    def at(self, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
+        """(7,) positions and (7,) velocities."""
+        u = min(max((now_ns - self._start_ns) / 1e9 / self.seconds, 0.0), 1.0)
+        blend, rate = u**3 * (10 - 15 * u + 6 * u * u), 30 * u * u * (1 - u) ** 2 / self.seconds
+        return self._start + blend * self._way, rate * self._way

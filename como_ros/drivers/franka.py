@@ -1,0 +1,242 @@
+"""The arm through franky: impedance tracking, state, homing, recovery; knows no simulator.
+
+Franky's trackers have no watchdog, apply a reference as it is and report an error only when polled; whoever
+uses this driver sends safe set-points at a steady rate and looks at `fault()` in every round.
+Names are imported one by one: franky's `Exception` would hide Python's own.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from franky import (
+    Affine,
+    CartesianImpedanceTracker,
+    CommandException,
+    ControlException,
+    InvalidOperationException,
+    JointImpedanceTracker,
+    NetworkException,
+    ProtocolException,
+    RealtimeConfig,
+    RealtimeException,
+    Robot,
+    RobotMode,
+    Twist,
+)
+
+from como_ros.control.limits import RobotLimits, get_limits
+from como_ros.errors import ComoError
+from policies.spaces import invert_pose
+
+FRANKY_ERRORS = (
+    CommandException,
+    ControlException,
+    InvalidOperationException,
+    NetworkException,
+    ProtocolException,
+    RealtimeException,
+    RuntimeError,
+)
+
+HOME_Q = (0.0, -0.3, 0.0, -2.2, 0.0, 1.9, np.pi / 4)
+HOMING_STIFFNESS = (200.0, 200.0, 200.0, 200.0, 80.0, 80.0, 40.0)
+HOMING_DAMPING = (30.0, 30.0, 30.0, 30.0, 10.0, 10.0, 5.0)
+EE_WAIT_S = 1.0
+
+
+def _hand_tcp() -> np.ndarray:
+    """Flange to the point between the fingertips: 45 degrees about z and 103.4 mm out."""
+    c = np.sqrt(0.5)
+    return np.array([[c, c, 0, 0], [-c, c, 0, 0], [0, 0, 1, 0.1034], [0, 0, 0, 1.0]])
+
+
+F_T_TCP = _hand_tcp()
+
+
+class ArmError(ComoError):
+    """The arm stopped or cannot be reached; says why and what to do."""
+
+
+@dataclass(frozen=True)
+class FrankaConfig:
+    """How to talk to the arm and how stiff it is."""
+
+    host: str = "127.0.0.1"
+    robot: str = "panda"
+    realtime: bool = False
+    """Demand a PREEMPT_RT kernel; leave it off in the lab only."""
+    stiffness_n_m: float = 1500.0
+    stiffness_nm_rad: float = 60.0
+    error_clip_m: float = 0.05
+    """Position error beyond this pulls no harder: 75 N, below what joint 5 can give."""
+    contact_torque_nm: float = 20.0
+    collision_torque_nm: float = 40.0
+    contact_force_n: float = 20.0
+    collision_force_n: float = 40.0
+    load_kg: float = 0.0
+
+
+@dataclass(frozen=True)
+class ArmState:
+    """One look at the arm."""
+
+    stamp_ns: int
+    q: np.ndarray
+    dq: np.ndarray
+    pose7: np.ndarray
+    wrench: np.ndarray
+    """(6,) external force and torque at the end effector, base frame."""
+    mode: str
+    success_rate: float
+    """Share of the last 100 control commands that reached the robot in time."""
+
+
+class FrankaArm:
+    """A connected arm. Not thread-safe: one thread uses it."""
+
+    def __init__(self, config: FrankaConfig) -> None:
+        self.config = config
+        self._tracker: CartesianImpedanceTracker | JointImpedanceTracker | None = None
+        try:
+            self._robot = Robot(
+                config.host,
+                realtime_config=RealtimeConfig.Enforce if config.realtime else RealtimeConfig.Ignore,
+            )
+            self._configure(get_limits(config.robot))
+        except FRANKY_ERRORS as error:
+            raise ArmError(
+                f"no arm answers at {config.host}: {error}; is it switched on, unlocked, FCI activated?"
+            ) from error
+
+    def _configure(self, limits: RobotLimits) -> None:
+        robot, config = self._robot, self.config
+        set_limits(robot, limits)
+        robot.set_collision_behavior(
+            lower_torque_threshold=config.contact_torque_nm,
+            upper_torque_threshold=config.collision_torque_nm,
+            lower_force_threshold=config.contact_force_n,
+            upper_force_threshold=config.collision_force_n,
+        )
+        if config.load_kg:
+            robot.set_load(config.load_kg, [0.0, 0.0, float(F_T_TCP[2, 3])], [0.0] * 9)
+        self._set_tcp()
+
+    def _set_tcp(self) -> None:
+        """The controller forgets the end effector when it restarts, so every connection sets it."""
+        nominal = self._robot.state.F_T_NE.matrix
+        self._robot.set_ee((invert_pose(nominal) @ F_T_TCP).T.flatten().tolist())
+        deadline = time.monotonic() + EE_WAIT_S
+        while np.abs(self._robot.state.F_T_EE.matrix - F_T_TCP).max() > 1e-6:
+            if time.monotonic() > deadline:
+                raise ArmError("the robot did not take the end effector; set it in Desk and connect again")
+            time.sleep(0.005)
+
+    def read(self) -> ArmState:
+        try:
+            state = self._robot.state
+        except FRANKY_ERRORS as error:
+            raise ArmError(f"the arm no longer answers: {error}; recover to connect again") from error
+        ee = state.O_T_EE
+        return ArmState(
+            stamp_ns=time.time_ns(),
+            q=np.array(state.q),
+            dq=np.array(state.dq),
+            pose7=np.concatenate([ee.translation, ee.quaternion]),
+            wrench=np.array(state.O_F_ext_hat_K),
+            mode=state.robot_mode.name,
+            success_rate=state.control_command_success_rate,
+        )
+
+    # Motion --------------------------------------------------------------------------------------
+
+    def track(self) -> None:
+        """Take control, holding the present pose; a running motion is relieved without a stop."""
+        config = self.config
+        self._begin(
+            CartesianImpedanceTracker,
+            translational_stiffness=config.stiffness_n_m,
+            rotational_stiffness=config.stiffness_nm_rad,
+            translational_error_clip=np.full(3, config.error_clip_m),
+        )
+
+    def track_joints(self) -> None:
+        """Take control in joint space, holding the present joints."""
+        self._begin(
+            JointImpedanceTracker,
+            stiffness=np.array(HOMING_STIFFNESS),
+            damping=np.array(HOMING_DAMPING),
+        )
+
+    def _begin(self, kind: Any, **gains: Any) -> None:
+        try:
+            self._tracker = kind(self._robot, **gains)
+        except FRANKY_ERRORS as error:
+            self._tracker = None
+            raise ArmError(f"the arm refused to be controlled: {error}; recover first") from error
+
+    def set_target(self, pose7: np.ndarray, twist: np.ndarray) -> None:
+        """The pose to be at now and how fast to pass it; needs `track`."""
+        assert isinstance(self._tracker, CartesianImpedanceTracker), "track() first"
+        self._tracker.set_target(Affine(pose7[:3], pose7[3:]), Twist(twist[:3], twist[3:]))
+
+    def set_joint_target(self, q: np.ndarray, dq: np.ndarray) -> None:
+        """Needs `track_joints`."""
+        assert isinstance(self._tracker, JointImpedanceTracker), "track_joints() first"
+        self._tracker.set_target(q, dq)
+
+    def fault(self) -> str:
+        """Why the arm is no longer under control, or nothing; ask at least every 50 ms."""
+        if self._tracker is None:
+            return "not in control"
+        try:
+            self._robot.poll_motion()
+        except FRANKY_ERRORS as error:
+            self._tracker = None
+            return " ".join(str(error).split())
+        if self._robot.is_in_control:
+            return ""
+        self._tracker = None
+        return "the motion ended by itself"
+
+    def recover(self) -> None:
+        """Clear a reflex, or connect anew when the connection is lost; does not take control."""
+        self._tracker = None
+        try:
+            if self._robot.state.robot_mode == RobotMode.UserStopped:
+                raise ArmError("the user stop is pressed; release it, then recover")
+            if self._robot.recover_from_errors():
+                return
+        except NetworkException:
+            self.__init__(self.config)  # type: ignore[misc]
+            return
+        except FRANKY_ERRORS as error:
+            raise ArmError(f"the robot could not recover: {error}") from error
+        raise ArmError("the robot could not recover from its errors; look at Desk")
+
+    def close(self) -> None:
+        """Brake softly and let go."""
+        tracker, self._tracker = self._tracker, None
+        try:
+            if tracker is not None:
+                tracker.stop()
+        except FRANKY_ERRORS:
+            return  # it had stopped by itself; whoever polled knows why
+
+
+def set_limits(robot: Robot, limits: RobotLimits) -> None:
+    """Our table into franky, as far as its build lets them be raised."""
+    for name, row in (
+        ("translation", limits.translation),
+        ("rotation", limits.rotation),
+        ("elbow", limits.elbow),
+    ):
+        for quantity in ("velocity", "acceleration", "jerk"):
+            held = getattr(robot, f"{name}_{quantity}_limit")
+            held.set(min(getattr(row, quantity), held.max))
+    for quantity in ("velocity", "acceleration", "jerk"):
+        held = getattr(robot, f"joint_{quantity}_limit")
+        held.set(np.minimum(getattr(limits, f"joint_{quantity}"), held.max))

@@ -1,0 +1,210 @@
+"""The arm on the wire: state out at the loop's rate, commands in, home and recover as services.
+
+Callbacks only translate and hand over; the control loop has a thread of its own. A commander of chunks that
+offers a liveliness lease is missed within that lease when it dies; one that offers none is missed at the end
+of its chunk only, and the diagnostics say so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped, WrenchStamped
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
+
+from como_ros import wire
+from como_ros.control.servo import ServoConfig
+from como_ros.control.shield import ShieldConfig
+from como_ros.drivers.arm_loop import CONNECTING, FAULT, ArmLoop, LoopConfig
+from como_ros.drivers.franka import ArmState, FrankaConfig
+from como_ros.nodes.health import Health, HealthReporter
+from como_ros.nodes.params import declare_config
+from como_ros.nodes.process import run_node
+from como_ros.nodes.wiring import message_class, publisher, subscription, trigger
+
+CHUNK_TOPIC = "/arm/command/chunk"
+LEASE_S = 0.1
+
+
+@dataclass(frozen=True)
+class ArmConfig:
+    host: str = "127.0.0.1"
+    robot: str = "panda"
+    realtime: bool = False
+    """Demand a PREEMPT_RT kernel: true beside a real arm."""
+    rate_hz: float = 100.0
+    stiffness_n_m: float = 1500.0
+    stiffness_nm_rad: float = 60.0
+    load_kg: float = 0.0
+    box_min_m: tuple[float, ...] = ShieldConfig.box_min_m
+    box_max_m: tuple[float, ...] = ShieldConfig.box_max_m
+    max_speed_m_s: float = ShieldConfig.max_speed_m_s
+    max_turn_rad_s: float = ShieldConfig.max_turn_rad_s
+    max_jump_m: float = ShieldConfig.max_jump_m
+    on_box: str = "clamp"
+    on_speed: str = "clamp"
+    on_jump: str = "refuse"
+    blend_s: float = ServoConfig.blend_s
+    pose_timeout_s: float = ServoConfig.pose_timeout_s
+    heartbeat_timeout_s: float = ServoConfig.heartbeat_timeout_s
+
+    def loop(self) -> LoopConfig:
+        return LoopConfig(
+            rate_hz=self.rate_hz,
+            franka=_pick(FrankaConfig, self),
+            servo=_pick(ServoConfig, self),
+            shield=_pick(ShieldConfig, self),
+        )
+
+
+def _pick(cls: Any, config: ArmConfig) -> Any:
+    """Those fields of the node's configuration that a part declares under the same name."""
+    names = cls.__dataclass_fields__.keys() & config.__dataclass_fields__.keys()
+    return cls(**{name: getattr(config, name) for name in names})
+
+
+class ArmNode(Node):
+    """Thin shell around `ArmLoop`."""
+
+    def __init__(self) -> None:
+        super().__init__("arm")
+        self._config = declare_config(self, ArmConfig)
+        self._refused: Counter[str] = Counter()
+        self._refusal = ""
+        self._watched = 0
+        self._joints, self._pose, self._wrench = JointState(), PoseStamped(), WrenchStamped()
+        self._joints_out = publisher(self, "/arm/joint_states")
+        self._pose_out = publisher(self, "/arm/ee_pose")
+        self._wrench_out = publisher(self, "/arm/external_wrench")
+        self._loop = ArmLoop(self._config.loop(), self._report)
+        self._health = HealthReporter(self, self._diagnose)
+        self._told = ""
+        self._subscribe()
+        services = ReentrantCallbackGroup()
+        trigger(self, "/arm/home", self._loop.home, callback_group=services)
+        trigger(self, "/arm/recover", self._loop.recover, callback_group=services)
+        self.create_timer(0.1, self._say_changes)
+
+    def _subscribe(self) -> None:
+        subscription(self, "/supervisor/state", self._on_state)
+        subscription(self, "/arm/command/pose", self._guarded(self._on_pose))
+        subscription(self, CHUNK_TOPIC, self._guarded(self._on_chunk))
+        subscription(self, "/gripper/command", self._guarded(self._on_widths))
+        lease = QoSProfile(
+            depth=1,
+            reliability=ReliabilityPolicy.RELIABLE,
+            liveliness=LivelinessPolicy.AUTOMATIC,
+            liveliness_lease_duration=Duration(nanoseconds=round(LEASE_S * 1e9)),
+        )
+        events = SubscriptionEventCallbacks(liveliness=self._on_liveliness, incompatible_qos=lambda _: None)
+        self._watch = self.create_subscription(
+            message_class(CHUNK_TOPIC), CHUNK_TOPIC, lambda _: None, lease, event_callbacks=events, raw=True
+        )
+
+    # Commands ------------------------------------------------------------------------------------
+
+    def _guarded(self, act: Callable[[Any], None]) -> Callable[[Any], None]:
+        """A message that does not read as a command is refused whole and counted."""
+
+        def callback(message: Any) -> None:
+            try:
+                act(message)
+            except wire.WireError as error:
+                self._refused["refused malformed"] += 1
+                self._refusal = str(error)
+
+        return callback
+
+    def _on_state(self, message: Any) -> None:
+        state = message.data
+        self._loop.tell(lambda servo, now_ns: servo.supervise(state, now_ns))
+
+    def _on_pose(self, message: Any) -> None:
+        pose7, due_ns = wire.pose7_from_msg(message), _steady_ns(wire.stamp_ns(message))
+        self._loop.tell(lambda servo, now_ns: servo.command_pose(pose7, due_ns, now_ns))
+
+    def _on_chunk(self, message: Any) -> None:
+        stamp_ns, offsets_ns, poses7 = wire.chunk_from_msgs(message)
+        due_ns = _steady_ns(stamp_ns) + offsets_ns
+        self._loop.tell(lambda servo, now_ns: servo.command_chunk(due_ns, poses7, now_ns))
+
+    def _on_widths(self, message: Any) -> None:
+        stamp_ns, offsets_ns, widths = wire.widths_from_msg(message)
+        due_ns = _steady_ns(stamp_ns) + offsets_ns
+        self._loop.tell(lambda servo, now_ns: servo.command_widths(due_ns, widths, now_ns))
+
+    def _on_liveliness(self, event: Any) -> None:
+        lost = event.alive_count < self._watched
+        self._watched = event.alive_count
+        if lost:
+            self._loop.tell(lambda servo, now_ns: servo.commander_lost())
+
+    # State ---------------------------------------------------------------------------------------
+
+    def _report(self, state: ArmState, width_m: float) -> None:
+        """Called by the loop in every round."""
+        stamp_ns = state.stamp_ns
+        self._joints_out.publish(
+            wire.fill_joint_states(self._joints, state.q, state.dq, width_m, stamp_ns)
+        )
+        self._pose_out.publish(wire.fill_pose(self._pose, state.pose7, stamp_ns))
+        self._wrench_out.publish(wire.fill_wrench(self._wrench, state.wrench, stamp_ns))
+
+    def _sentence(self) -> str:
+        loop = self._loop
+        if loop.mode in (CONNECTING, FAULT) or loop.servo is None:
+            return f"{loop.mode}: {loop.fault or 'looking for the arm'}"
+        reason = loop.servo.reason
+        return f"{loop.mode}, {loop.servo.activity}" + (f": {reason}" if reason else "")
+
+    def _say_changes(self) -> None:
+        """Faults are said at once, not at the next whole second."""
+        if self._loop.mode != self._told:
+            self._told = self._loop.mode
+            self._health.publish()
+            say = self.get_logger().error if self._told == FAULT else self.get_logger().info
+            say(self._sentence())
+
+    def _diagnose(self) -> Health:
+        loop, pace = self._loop, self._loop.pace
+        refusal = self._refusal or (loop.servo.last_refusal if loop.servo else "")
+        figures: dict[str, Any] = {
+            "mode": loop.mode,
+            "rounds": pace.rounds,
+            "missed": pace.missed,
+            "late": pace.late,
+            "worst_late_ms": pace.worst_late_ms,
+            "success_rate": loop.success_rate,
+            "hand": loop.hand.fault or "ok",
+            "commanders_watched": self._watched,
+            "last_refusal": refusal,
+            **{name.replace(" ", "_"): n for name, n in (loop.counters + self._refused).items()},
+        }
+        return Health(self._sentence(), loop.mode not in (CONNECTING, FAULT), figures)
+
+    def destroy_node(self) -> None:
+        self._loop.close()
+        super().destroy_node()
+
+
+def _steady_ns(stamp_ns: int) -> int:
+    """A stamp of system time on the clock that never jumps."""
+    return stamp_ns + time.monotonic_ns() - time.time_ns()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_node(ArmNode, argv, lambda: MultiThreadedExecutor(num_threads=3))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,218 @@
+"""The lab's arm through the real protocol: franky on TCP 1337, motion limits and communication enforced."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from lab_server import running_lab
+
+from como_ros.control.homing import JointMove
+from como_ros.drivers.franka import HOME_Q, ArmError, FrankaArm, FrankaConfig
+from como_ros.drivers.gripper import Hand
+from como_ros.errors import ComoError
+from como_ros.lab.operator import plan_pick_place
+from como_ros.lab.shared_state import FOLDER, SharedState
+from policies.spaces import matrix_from_quaternion
+
+PERIOD_S = 0.01
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with running_lab(seed=3) as lab:
+        yield lab
+
+
+@pytest.fixture
+def arm(lab):
+    arm = FrankaArm(FrankaConfig())
+    go_home(arm)
+    yield arm
+    arm.close()
+    if arm.read().mode == "Reflex":
+        arm.recover()
+
+
+def paced(seconds: float):
+    """The time since the start, every 10 ms."""
+    begun = time.monotonic()
+    for tick in range(round(seconds / PERIOD_S)):
+        time.sleep(max(0.0, begun + tick * PERIOD_S - time.monotonic()))
+        yield time.monotonic() - begun
+
+
+def go_home(arm: FrankaArm) -> float:
+    """Back to the home joints by joint impedance; returns how far off it ended."""
+    if arm.read().mode == "Reflex":
+        arm.recover()
+    arm.track_joints()
+    move = JointMove(arm.read().q, np.array(HOME_Q), time.monotonic_ns())
+    for _ in paced(move.seconds + 0.4):
+        arm.set_joint_target(*move.at(time.monotonic_ns()))
+        assert arm.fault() == ""
+    arm.track()
+    return float(np.abs(arm.read().q - HOME_Q).max())
+
+
+def test_franky_connects_over_tcp_1337_and_homes(lab, arm):
+    with open("/proc/net/tcp") as table:
+        established = [row.split() for row in table.readlines()[1:]]
+    assert any(row[2].endswith(f":{1337:04X}") and row[3] == "01" for row in established)
+    assert go_home(arm) < 0.01
+    np.testing.assert_allclose(arm.read().pose7[:3], [0.463, 0, 0.403], atol=0.01)
+
+
+def test_a_sine_with_twist_feed_forward_is_followed_within_4_mm(arm):
+    start, errors = arm.read().pose7, []
+    omega = 2 * np.pi * 0.25
+    for t in paced(5.0):
+        ramp = min(t, 1.0)
+        target, twist = start.copy(), np.zeros(6)
+        target[1] += 0.08 * ramp * np.sin(omega * t)
+        twist[1] = 0.08 * omega * ramp * np.cos(omega * t)
+        arm.set_target(target, twist)
+        assert arm.fault() == ""
+        errors.append(np.linalg.norm(arm.read().pose7[:3] - target[:3]))
+    assert np.mean(errors[100:]) < 0.004, f"mean error {np.mean(errors[100:]) * 1e3:.2f} mm"
+
+
+def test_a_cube_is_picked_and_placed_through_the_protocol(lab, arm):
+    client, hand = lab.client(), Hand("127.0.0.1")
+    assert hand.wait_connected(5)
+    hand.request(0.08)
+    client.reset(3)
+    truth = client.truth()
+    cube, tray = np.array(truth["cube"]), np.array(truth["tray"])
+    rotation = matrix_from_quaternion(cube[3:])
+    yaw = float(np.arctan2(rotation[1, 0], rotation[0, 0]))
+    plan = plan_pick_place(arm.read().pose7[:3], cube[:3], yaw, tray[:3], seed=3)
+    held_m = []
+    for t in paced(plan.duration_s + 0.5):
+        pose7, twist, width_m = plan.at(t)
+        arm.set_target(pose7, twist)
+        assert arm.fault() == ""
+        hand.request(width_m)
+        if hand.is_grasped:
+            held_m.append(hand.width_m)
+    hand.close()
+    assert np.median(held_m) == pytest.approx(0.038, abs=0.004)
+    status = client.status()
+    assert status["success"], status["reason"]
+    client.close()
+
+
+def test_motion_limits_are_enforced(lab):
+    arm = FrankaArm(FrankaConfig(stiffness_n_m=3000.0, error_clip_m=0.5))
+    arm.track()
+    arm.set_target(arm.read().pose7 + [0, 0.4, 0, 0, 0, 0, 0], np.zeros(6))
+    begun = time.monotonic()
+    while not (fault := arm.fault()) and time.monotonic() - begun < 2:
+        time.sleep(0.005)
+    assert "violation" in fault
+    assert arm.read().mode == "Reflex"
+    arm.recover()
+    arm.track()
+    assert arm.fault() == ""
+    arm.close()
+
+
+STALLED_CLIENT = """
+import sys, time
+from como_ros.drivers.franka import FrankaArm, FrankaConfig
+arm = FrankaArm(FrankaConfig())
+arm.track()
+print("tracking", flush=True)
+while not (fault := arm.fault()):
+    time.sleep(0.005)
+print(fault, flush=True)
+"""
+
+
+def test_communication_constraints_are_enforced(lab):
+    client = subprocess.Popen([sys.executable, "-c", STALLED_CLIENT], stdout=subprocess.PIPE, text=True)
+    assert client.stdout is not None
+    assert client.stdout.readline() == "tracking\n"
+    time.sleep(0.3)
+    client.send_signal(signal.SIGSTOP)
+    time.sleep(0.1)
+    client.send_signal(signal.SIGCONT)
+    assert "communication_constraints_violation" in client.stdout.readline()
+    assert client.wait(10) == 0
+
+
+def test_a_new_width_interrupts_the_hand(lab):
+    hand = Hand("127.0.0.1")
+    assert hand.wait_connected(5)
+    hand.request(0.0)
+    time.sleep(0.05)
+    hand.request(0.08)
+    time.sleep(0.6)
+    assert hand.counters["preempted"] == 1
+    assert hand.width_m == pytest.approx(0.08, abs=0.002)
+    assert not hand.is_grasped
+    hand.close()
+
+
+def test_the_world_reaches_shared_memory_within_20_ms(lab):
+    state = SharedState.attach(lab.state)
+    ages_ms = []
+    for _ in range(50):
+        ages_ms.append((time.time_ns() - state.read()[1]) / 1e6)
+        time.sleep(0.01)
+    state.close()
+    assert np.median(ages_ms) < 20
+
+
+def test_reset_moves_the_objects_and_leaves_the_arm(lab):
+    client = lab.client()
+    before = client.reset(5) and client.truth()
+    after = client.reset(6) and client.truth()
+    assert before["cube"][:2] != after["cube"][:2]
+    np.testing.assert_allclose(before["joints"], after["joints"], atol=1e-3)
+    assert client.status()["seed"] == 6
+    client.close()
+
+
+def test_frozen_cameras_see_an_old_world(lab):
+    client, state = lab.client(), SharedState.attach(lab.state)
+    client.fault("camera_freeze")
+    time.sleep(0.05)
+    stamp_ns = state.read()[1]
+    time.sleep(0.1)
+    assert state.read()[1] == stamp_ns
+    client.fault("camera_freeze", on=False)
+    time.sleep(0.1)
+    assert state.read()[1] > stamp_ns
+    state.close()
+    client.close()
+
+
+def test_garbage_on_the_control_socket_is_answered_and_survived(lab):
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(lab.control))
+        stream = raw.makefile("rw")
+        for line in ("garbage", "[]", '{"cmd": "fly"}', '{"cmd": "reset"}', '{"cmd": "fault", "name": "x"}'):
+            stream.write(line + "\n")
+            stream.flush()
+            assert '"error"' in stream.readline()
+    client = lab.client()
+    with pytest.raises(ComoError, match="reset needs a seed"):
+        client.reset(-1)
+    assert client.status()["ready"]
+    client.close()
+
+
+def test_the_server_stops_cleanly_and_leaves_nothing_behind(lab):
+    """Last in this file: it ends the lab the others use."""
+    lab.process.send_signal(signal.SIGINT)
+    assert lab.process.wait(10) == 0
+    assert not (FOLDER / f"como_{lab.state}").exists()
+    assert not lab.control.exists()
+    with pytest.raises(ArmError, match=r"no arm answers at 127\.0\.0\.1"):
+        FrankaArm(FrankaConfig())
+    with pytest.raises(ComoError, match="no lab answers"):
+        lab.client()

@@ -1,0 +1,61 @@
+"""Few hand commands from many widths; a homing sweep that is smooth and slow enough."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from como_ros.control.grip import GripConfig, HandCommand, decide
+from como_ros.control.homing import JointMove
+
+CONFIG = GripConfig()
+
+
+def commands(widths) -> list[tuple[str, float]]:
+    last, given_out = None, []
+    for width in widths:
+        if command := decide(CONFIG, width, last):
+            last = command
+            given_out.append((command.kind, command.width_m))
+    return given_out
+
+
+def test_closing_is_one_grasp_and_opening_one_move():
+    opened = ("move", 0.08)
+    assert commands([0.08, 0.08, 0.0, 0.0, 0.0, 0.08, 0.08]) == [opened, ("grasp", 0.0), opened]
+
+
+def test_a_noisy_policy_neither_chatters_nor_drops_what_it_holds():
+    rng = np.random.default_rng(0)
+    widths = [*(0.078 + rng.normal(0, 0.001, 50)), *(0.01 + rng.normal(0, 0.008, 200)), *[0.08] * 10]
+    assert [kind for kind, _ in commands(widths)] == ["move", "grasp", "move"]
+
+
+def test_a_width_between_the_two_thresholds_keeps_the_grip():
+    assert commands([0.0, 0.04, 0.049, 0.051]) == [("grasp", 0.0), ("move", 0.051)]
+
+
+@given(st.lists(st.floats(-1, 1), max_size=60))
+def test_commands_always_lie_in_the_stroke_and_never_repeat_themselves(widths):
+    given_out = commands(widths)
+    assert all(0 <= width <= 0.08 for _, width in given_out)
+    assert all(a != b for a, b in pairwise(given_out))
+
+
+def test_nothing_is_repeated_for_the_same_width():
+    assert decide(CONFIG, 0.06, HandCommand("move", 0.058)) is None
+
+
+def test_homing_starts_and_ends_at_rest_and_keeps_its_speed():
+    start, goal = np.zeros(7), np.linspace(-1, 1, 7)
+    move = JointMove(start, goal, 0, peak_rad_s=0.8)
+    assert move.seconds == pytest.approx(1.875 / 0.8)
+    samples = [move.at(int(t)) for t in np.linspace(0, move.end_ns, 200)]
+    speeds = np.abs([dq for _, dq in samples])
+    assert speeds.max() <= 0.8 + 1e-9
+    assert not speeds[0].any()
+    assert speeds[-1].max() < 1e-9
+    np.testing.assert_allclose(samples[-1][0], goal)
+    np.testing.assert_allclose(move.at(10**12)[0], goal)
