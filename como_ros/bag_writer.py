@@ -67,10 +67,13 @@ class EpisodeWriter:
         self._custom = {"git_hash": git_hash()}
         self._custom |= {key: str(value) for key, value in provenance.items()}
         self._connections: dict[str, Connection] = {}
-        self._writer, self._storage = _open_bag(self.path)
-        self._note_unfinished()
         self._flushed_s = time.monotonic()
-        self._storage.bio.flush()
+        try:
+            self._writer, self._storage = _open_bag(self.path)
+            self._note_unfinished()
+            self._storage.bio.flush()
+        except OSError as error:
+            raise BagError(f"cannot write {self.path} ({error.strerror}); give a folder with room") from error
 
     def write(self, topic_name: str, stamp_ns: int, cdr: bytes | memoryview) -> None:
         """Append one message as it crossed the wire; `stamp_ns` is when it arrived."""
@@ -127,12 +130,7 @@ class EpisodeWriter:
 def _open_bag(folder: Path) -> tuple[Writer, McapWriter]:
     writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-    try:
-        writer.open()
-    except OSError as error:
-        raise BagError(
-            f"cannot write {folder}: {error.strerror}; give a folder on a disk with room"
-        ) from error
+    writer.open()
     storage = writer.storage
     assert isinstance(storage, McapWriter)
     # level 1 packs 3-4 times as fast as the default; the checksum finds flipped bits when reading

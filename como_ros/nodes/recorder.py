@@ -54,7 +54,6 @@ class RecorderNode(Node):
         self._recording: Recording | None = None
         self._failure = ""
         self._latest: dict[str, bytes] = {}
-        self._lost: Counter[str] = Counter()
         self._reported: tuple[float, Counter[str]] = (time.monotonic(), Counter())
         self._state = publisher(self, "/recorder/state")
         self._health = HealthReporter(self, self._report)

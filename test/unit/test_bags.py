@@ -259,6 +259,12 @@ def test_an_existing_folder_is_never_overwritten(episode):
         bags.EpisodeWriter(episode, CONTRACT)
 
 
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(bags.BagError, match=r"cannot write .*file/e \(Not a directory\)"):
+        bags.EpisodeWriter(tmp_path / "file" / "e", CONTRACT)
+
+
 def test_only_topics_on_the_wire_are_written(tmp_path):
     writer = bags.EpisodeWriter(tmp_path / "e", CONTRACT)
     with pytest.raises(wire.WireError, match="/arm/joint_state' is not on the wire"):
