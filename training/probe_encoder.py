@@ -2,7 +2,8 @@
 
 From held-out episodes' frames before the grasp, ridge regression predicts where the end effector will
 be when the gripper closes: in the base frame from the front camera, relative to the end effector from
-the wrist camera. Nothing but what a recorded episode holds is used.
+the wrist camera. Nothing but what a recorded episode holds is used. On episodes that the encoder was
+trained on the figure is a little too good (12 mm became 10 mm); for a report, probe on others.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from training.episodes import Episode, gripper_events, load_episodes, next_gripp
 from training.motion_data import FrozenEncoder, open_encoder
 from training.probe import Probe, probe
 
-GATE_R2 = 0.5
-"""Least mean R2 over x and y that either camera must reach before a policy is trained on the tokens."""
+GATE_R2 = 0.8
+"""Least mean R2 over x and y of both cameras before a policy is trained on the tokens; an untrained
+encoder reaches 0.3 to 0.7, a useful one 0.94 and more."""
 FRAMES_PER_EPISODE = 12
 
 
@@ -63,10 +65,10 @@ def probe_folder(encoder: Path, bags: Path) -> dict[str, float]:
 
 def require_useful(found: dict[str, float]) -> None:
     """Refuse an encoder in whose tokens the grasp cannot be found."""
-    best = max(found["front_r2"], found["wrist_r2"])
-    if best < GATE_R2:
+    worst = min(found["front_r2"], found["wrist_r2"])
+    if worst < GATE_R2:
         raise ComoError(
-            f"this encoder does not show where to grasp: probe R2 {best:.2f} < {GATE_R2} "
+            f"this encoder does not show where to grasp: probe R2 {worst:.2f} < {GATE_R2} "
             f"(front {found['front_mm']:.0f} mm, wrist {found['wrist_mm']:.0f} mm); "
             "pre-train it longer, or use --force"
         )

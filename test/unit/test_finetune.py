@@ -104,7 +104,9 @@ def test_an_encoder_that_does_not_show_the_grasp_is_refused():
     bad = {"front_r2": 0.1, "wrist_r2": -0.2, "front_mm": 70.0, "wrist_mm": 90.0}
     with pytest.raises(ValueError, match="does not show where to grasp"):
         require_useful(bad)
-    require_useful(bad | {"wrist_r2": 0.9})
+    with pytest.raises(ValueError, match="does not show where to grasp"):
+        require_useful(bad | {"wrist_r2": 0.9})
+    require_useful(bad | {"wrist_r2": 0.9, "front_r2": 0.9})
 
 
 def test_a_share_of_one_is_refused(tmp_path):
