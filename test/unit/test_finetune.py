@@ -12,10 +12,10 @@ from policies.nets.encoder import LabEncoder
 from policies.spaces import Contract, pack_state
 from training import finetune
 from training.episodes import Episode, action_targets, gripper_events, next_gripper_points
-from training.finetune import FinetuneConfig, Material
 from training.label import Labels
 from training.mixture import ahead, fit_actions, robot_set, video_set
 from training.motion_data import FrozenEncoder
+from training.objectives import FinetuneConfig, Material
 from training.optimize import Schedule
 from training.probe_encoder import require_useful
 from training.videos import Clip
