@@ -46,7 +46,7 @@ $(STAMP): $(INPUTS)
 	else
 	  echo "not Debian: make sure that libusb 1.0, EGL, GL, Mesa's software driver and a C compiler are there"
 	fi
-	[ -x $(PYTHON) ] || "$$python" -m venv $(VENV)
+	$(PYTHON) -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
 	echo "installing Python packages into $(VENV); the first time this takes minutes"
 	$(PYTHON) -m pip install -qq -c constraints.txt -e '.[$(EXTRAS)]'
 	rm -f $(VENV)/.setup-*
@@ -64,6 +64,7 @@ test-unit: setup ## the tests that need no ROS and no GPU
 lint: setup ## pip check, ruff, mypy
 	@$(PYTHON) -m pip check
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check --quiet .
 	$(VENV)/bin/mypy
 
 bundle: setup ## remake the shipped bundle from raw seeds (hours)
