@@ -179,11 +179,14 @@ def half(images: torch.Tensor) -> torch.Tensor:
     return (rows[:, :, 0::2] + rows[:, :, 1::2]).float() / 4
 
 
-def train(bags: Path, videos: Path | None, out: Path, config: EncoderConfig | str = "lab") -> Fit:
+def train(
+    bags: Path, videos: Path | None, out: Path, config: EncoderConfig | str = "lab"
+) -> dict[str, float]:
     """Pre-train on the frames of `bags` and `videos` and write the frozen encoder to `out`."""
     chosen = PRESETS[config] if isinstance(config, str) else config
     contract, frames = load_frames(bags, videos)
-    return train_on(frames, out, chosen, contract, {"bags": str(bags), "videos": str(videos)})
+    source = {"bags": str(bags), "videos": str(videos)}
+    return train_on(frames, out, chosen, contract, source).summary()
 
 
 def train_on(frames: FrameStore, out: Path, config: EncoderConfig, contract: Contract, source: dict) -> Fit:

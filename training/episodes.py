@@ -6,6 +6,7 @@ end-effector pose at t; after the last command of an episode that command is rep
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from policies.spaces import (
     relative_actions,
 )
 from policies.timeline import Timeline, observation_streams, replay
+
+LEARNED_FROM = ("success", "kept")
+"""Outcomes of episodes that are worth imitating."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,14 @@ class Episode:
 
 
 def load_episodes(folder: Path) -> tuple[Contract, list[Episode]]:
-    """Every readable episode below `folder`; all of one contract."""
-    paths = bags.episodes(folder)
-    if not paths:
-        raise ComoError(f"{folder} holds no episodes; record some or run `como demos --out {folder}`")
-    contract = bags.read_meta(paths[0]).contract
-    return contract, [load_episode(path, contract) for path in paths]
+    """Every episode below `folder` that ended well; all of one contract."""
+    metas = [bags.read_meta(path) for path in bags.episodes(folder)]
+    good = [meta for meta in metas if meta.outcome in LEARNED_FROM]
+    if skipped := len(metas) - len(good):
+        sys.stderr.write(f"{skipped} of {len(metas)} episodes in {folder} ended badly: left out\n")
+    if not good:
+        raise ComoError(f"{folder} holds no good episodes; record some or run `como demos --out {folder}`")
+    return good[0].contract, [load_episode(meta.path, good[0].contract) for meta in good]
 
 
 def load_episode(path: Path, contract: Contract) -> Episode:

@@ -123,7 +123,6 @@ def train_on(
     )
     weights = {f"intent.{k}": v for k, v in heads.net.state_dict().items()}
     weights |= {f"expert.{k.removeprefix('net.')}": v for k, v in result.weights.items()}
-    sums = {"steps": result.steps, "samples_per_s": result.samples_per_s, "final_loss": result.final_loss}
     artefact.save(
         out,
         KIND,
@@ -134,6 +133,6 @@ def train_on(
         uses_intent=learned,
         mix=mix,
         source=source,
-        **sums,
+        **result.summary(),
     )
-    return sums
+    return result.summary()

@@ -17,7 +17,6 @@ from training import motion
 from training.episodes import Episode, load_episodes
 from training.features import cached_tokens, encode
 from training.motion import MotionConfig, MotionData
-from training.optimize import Fit
 from training.videos import Clip, read_clips
 
 COPIES = 2
@@ -87,7 +86,7 @@ def motion_data(
 
 def train(
     bags: Path | None, videos: Path | None, encoder: Path, out: Path, config: MotionConfig | str = "lab"
-) -> Fit:
+) -> dict[str, float]:
     """Train a latent-motion model on the frames of `bags` and `videos`; no action is read."""
     chosen = motion.PRESETS[config] if isinstance(config, str) else config
     frozen = open_encoder(encoder)
@@ -96,6 +95,5 @@ def train(
     clips = read_clips(videos, contract.action_rate_hz, contract.image_hw)[0] if videos else []
     keep_encoder(encoder, out)
     data = motion_data(episodes, clips, frozen)
-    return motion.train_on(
-        data, out, chosen, contract, frozen.sha256, {"bags": str(bags), "videos": str(videos)}
-    )
+    source = {"bags": str(bags), "videos": str(videos)}
+    return motion.train_on(data, out, chosen, contract, frozen.sha256, source).summary()

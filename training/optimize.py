@@ -72,6 +72,9 @@ class Fit:
     weights: dict[str, torch.Tensor]
     """The running average."""
 
+    def summary(self) -> dict[str, float]:
+        return {"steps": self.steps, "samples_per_s": self.samples_per_s, "final_loss": self.final_loss}
+
 
 def keep_memory() -> None:
     """Let glibc keep freed blocks: giving them back costs more than the arithmetic of small networks."""
