@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from como_ros.errors import ComoError
 from policies.spaces import ContractError
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_KEPT: list[socket.socket] = []
+"""The interpreter writes signals to this socket's number; it must stay open as long as the process lives."""
 
 
 def run_node(
@@ -18,15 +26,21 @@ def run_node(
     argv: Sequence[str] | None = None,
     executor_class: Callable[[], Executor] = SingleThreadedExecutor,
 ) -> int:
-    """Make the node and spin it until SIGINT or SIGTERM; a mistake the user can mend gives exit code 2."""
-    rclpy.init(args=list(sys.argv if argv is None else argv))
+    """Make the node and spin it until SIGINT or SIGTERM; a mistake the user can mend gives exit code 2.
+
+    The signals end the spinning, not the ROS context, as rclpy's own handlers would: the node's threads may
+    publish until `destroy_node` has ended them.
+    """
+    told = _watch_signals()
+    rclpy.init(args=list(sys.argv if argv is None else argv), signal_handler_options=SignalHandlerOptions.NO)
     node: Node | None = None
     try:
         node = make()
         executor = executor_class()
         executor.add_node(node)
+        threading.Thread(target=_stop_on_signal, args=(told, executor), daemon=True).start()
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except (ComoError, ContractError) as error:
         sys.stderr.write(f"{error}\n")
@@ -36,3 +50,19 @@ def run_node(
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _watch_signals() -> socket.socket:
+    """A socket to read from once a stop signal has come, even while the main thread waits in C."""
+    told, teller = socket.socketpair()
+    teller.setblocking(False)
+    signal.set_wakeup_fd(teller.fileno())
+    _KEPT.append(teller)
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: None)
+    return told
+
+
+def _stop_on_signal(told: socket.socket, executor: Executor) -> None:
+    told.recv(1)
+    executor.shutdown()
