@@ -28,6 +28,8 @@ class Graph(Protocol):
 
     def figures(self, node: str) -> dict[str, str]: ...
 
+    def message(self, node: str) -> str: ...
+
 
 class EpisodeLoop:
     """Episodes of one task from consecutive seeds, every one recorded and judged by the lab."""
@@ -82,11 +84,17 @@ class EpisodeLoop:
     def _prepare(self, instruction: str, seed: int) -> None:
         """From wherever the last episode ended to home, released, with the objects in place."""
         self._station.call("/supervisor/stop")
+        if self._faulted:
+            self._station.call("/arm/recover")  # starting the next episode is the consent
         self._station.call("/supervisor/release")
         self._station.call("/arm/home")
         self._lab.reset(seed)
         self._station.say(instruction)
         time.sleep(SETTLE_S)
+
+    @property
+    def _faulted(self) -> bool:
+        return self._station.figures("arm").get("mode") == "fault"
 
     def _watch(self, begun: float) -> dict[str, Any]:
         """The lab's verdict: at once on success, else at the time limit or when the supervisor stops."""
@@ -98,6 +106,8 @@ class EpisodeLoop:
                 return status
             if status["time"] - begun > self._task.time_limit_s:
                 return {**status, "reason": f"out of time: {status['reason']}"}
+            if self._faulted:
+                return {**status, "reason": self._station.message("arm")}
             if time.monotonic() - armed > 1.0 and self._station.supervisor_state != self._mode:
                 return {**status, "reason": f"supervisor went to {self._station.supervisor_state}"}
             time.sleep(POLL_S)

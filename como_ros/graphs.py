@@ -117,7 +117,8 @@ def _lab(deployment: Deployment) -> Process:
 
 
 def _arm(deployment: Deployment) -> Process:
-    return _node("arm", host=LAB_HOST if deployment.lab else deployment.robot_host)
+    host = LAB_HOST if deployment.lab else deployment.robot_host
+    return _node("arm", host=host, realtime=not deployment.lab)
 
 
 def _camera(deployment: Deployment) -> Process:

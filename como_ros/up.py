@@ -168,3 +168,17 @@ def up(
             running.check()
             time.sleep(0.2)
     return result
+
+
+def evaluate_on_graph(
+    bundle: Path, task: str, episodes: int, seed: int, out: Path, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """`como evaluate --ros`: what `evaluate` reports, counted on the whole graph instead of in fast mode."""
+    from como_ros.lab.evaluate import wilson_interval
+
+    deployment = Deployment(lab=True, task=task, bundle=str(bundle), out=str(out))
+    result = up("autonomous", deployment, episodes, seed, say)
+    if not result["episodes"]:
+        raise ComoError(f"interrupted before the first of {episodes} episodes ended; nothing to count")
+    rate = result["successes"] / result["episodes"]
+    return {**result, "rate": rate, "ci95": list(wilson_interval(result["successes"], result["episodes"]))}

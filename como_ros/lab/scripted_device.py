@@ -10,6 +10,8 @@ from como_ros.lab.client import LabClient
 from como_ros.lab.operator import Plan, plan_pick_place
 from policies.spaces import matrix_from_quaternion
 
+WAITS_BEYOND_M = 0.04
+
 
 class ScriptedDevice:
     """Privileged, hence for demonstrations and tests only."""
@@ -17,19 +19,28 @@ class ScriptedDevice:
     def __init__(self, control: str) -> None:
         if not control:
             raise ComoError("the scripted device needs the lab's control socket; give control:=PATH")
-        self._lab = LabClient(control)
+        self._control = control
         self._plan: Plan | None = None
+        self._plan_s = self._elapsed_s = 0.0
 
     def engage(self, ee_pose7: np.ndarray) -> None:
-        truth = self._lab.truth()
+        self._plan_s = self._elapsed_s = 0.0
+        lab = LabClient(self._control)
+        truth = lab.truth()
+        lab.close()
         cube, tray = np.array(truth["cube"]), np.array(truth["tray"])
         turn = matrix_from_quaternion(cube[3:])
         yaw = float(np.arctan2(turn[1, 0], turn[0, 0]))
         self._plan = plan_pick_place(ee_pose7[:3], cube[:3], yaw, tray[:3], int(truth["seed"]))
 
-    def command(self, elapsed_s: float) -> TeleopCommand:
+    def command(self, elapsed_s: float, ee_pose7: np.ndarray) -> TeleopCommand:
+        """The next set-point; like a person, waits for an arm that has fallen behind."""
         assert self._plan is not None, "engage comes first"
-        pose7, _, width_m = self._plan.at(elapsed_s)
+        behind_m = np.linalg.norm(self._plan.at(self._plan_s)[0][:3] - ee_pose7[:3])
+        if behind_m < WAITS_BEYOND_M:
+            self._plan_s += min(elapsed_s - self._elapsed_s, 0.1)
+        self._elapsed_s = elapsed_s
+        pose7, _, width_m = self._plan.at(self._plan_s)
         return TeleopCommand(pose7, width_m, held=True)
 
     def disengage(self) -> None:

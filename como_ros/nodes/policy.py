@@ -37,6 +37,8 @@ from policies.chunks import ChunkScheduler, ScheduleConfig
 from policies.spaces import ActionChunk, Intent, Observation, image_key
 from policies.timeline import Gap, Timeline, observation_at, observation_streams
 
+COMMANDER_LEASE_S = 0.1
+"""The arm notices within so long that this process was killed."""
 TOPICS_READ = ("/arm/joint_states", "/arm/ee_pose")
 
 
@@ -70,7 +72,7 @@ class PolicyNode(Node):
         self._chunks = self._refused = self._failed = 0
         self._inference_ms: deque[float] = deque(maxlen=500)
         self._wake, self._stop = threading.Event(), threading.Event()
-        self._chunk_out = publisher(self, "/arm/command/chunk")
+        self._chunk_out = publisher(self, "/arm/command/chunk", COMMANDER_LEASE_S)
         self._width_out = publisher(self, "/gripper/command")
         self._health = HealthReporter(self, self._report)
         self._subscribe()

@@ -66,13 +66,17 @@ class Station:
         while missing := [name for name in nodes if name not in self._ok]:
             check()
             if time.monotonic() > deadline:
-                said = "; ".join(f"{name}: {self._messages.get(name, 'silent')}" for name in missing)
+                said = "; ".join(f"{name}: {self.message(name)}" for name in missing)
                 raise ComoError(f"not ready after {timeout_s:.0f} s: {said}; see the logs")
             time.sleep(0.05)
 
     def figures(self, node: str) -> dict[str, str]:
         """What a node last published about itself."""
         return dict(self._figures.get(node, {}))
+
+    def message(self, node: str) -> str:
+        """What a node last said of itself, in words."""
+        return self._messages.get(node, "silent")
 
     def say(self, instruction: str) -> None:
         self._instruction.publish(String(data=instruction))

@@ -83,7 +83,7 @@ class TeleopNode(Node):
         if self._engaged_s is None:
             self._device.engage(ee_pose7)
             self._engaged_s, self._reason = now, "driving"
-        command = self._device.command(now - self._engaged_s)
+        command = self._device.command(now - self._engaged_s, ee_pose7)
         self._deadman_out.publish(Bool(data=command.held))
         if not command.held:
             return

@@ -6,9 +6,10 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
@@ -34,8 +35,18 @@ def message_class(topic: str) -> Any:
     return getattr(importlib.import_module(f"{package}.msg"), name)
 
 
-def publisher(node: Node, topic: str) -> Publisher[Any]:
-    return node.create_publisher(message_class(topic), topic, profile(topic))
+def publisher(node: Node, topic: str, lease_s: float = 0.0) -> Publisher[Any]:
+    """With a lease, a listener that asks for one misses a killed publisher within so many seconds."""
+    qos = profile(topic)
+    if lease_s:
+        lease = Duration(nanoseconds=round(lease_s * 1e9))
+        qos = QoSProfile(
+            depth=qos.depth,
+            reliability=qos.reliability,
+            liveliness=LivelinessPolicy.AUTOMATIC,
+            liveliness_lease_duration=lease,
+        )
+    return node.create_publisher(message_class(topic), topic, qos)
 
 
 def subscription(

@@ -1,11 +1,16 @@
 """The launch files and `como up` start the same processes: both only read como_ros/graphs.py."""
 
-import asyncio
+import contextlib
 import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from ros_probe import wait_until
 
 from como_ros.errors import ComoError
 from como_ros.graphs import Deployment, graph
@@ -65,21 +70,43 @@ def test_a_missing_bundle_is_refused_before_anything_starts():
         visited("autonomous", lab="true")
 
 
-def test_the_launch_service_shuts_down_when_a_process_ends(own_domain, tmp_path, monkeypatch):
-    """A wrong recorder folder ends the recorder; launch must take the rest with it."""
-    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path))
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    loop = asyncio.new_event_loop()
-    service = launch.LaunchService(noninteractive=True)
-    arguments = launch.LaunchDescription(
-        [
-            launch.actions.SetLaunchConfiguration("lab", "true"),
-            launch.actions.SetLaunchConfiguration("out", str(blocked / "below")),
+SERVICE = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+source = PythonLaunchDescriptionSource(sys.argv[1])
+arguments = [tuple(text.split(":=")) for text in sys.argv[2:]]
+service = LaunchService()
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)])
+)
+sys.exit(service.run())
+"""
+
+
+def test_launch_brings_the_real_graph_up_and_takes_it_down(probe, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
+    health = probe.listen("/diagnostics")
+    path = LAUNCH / "teleop.launch.py"
+    command = [sys.executable, "-c", SERVICE, str(path), "lab:=true", f"out:={tmp_path / 'episodes'}"]
+    service = subprocess.Popen(command, start_new_session=True)
+    try:
+        wanted = {"arm", "camera", "supervisor", "teleop", "recorder"}
+        wait_until(lambda: well(health) >= wanted, "every node to be well", timeout_s=240)
+        children = [
+            int(pid) for pid in Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
         ]
-    )
-    service.include_launch_description(arguments)
-    service.include_launch_description(description("teleop"))
-    asyncio.set_event_loop(loop)
-    loop.run_until_complete(asyncio.wait_for(service.run_async(), timeout=120))
-    assert service.context.is_shutdown or service.idle
+        assert len(children) == 6
+        service.send_signal(signal.SIGINT)
+        service.wait(60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(service.pid, signal.SIGKILL)
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
+def well(health) -> set[str]:
+    """Names of the nodes whose newest word is that all is well."""
+    newest = {status.name: status.level for _, message in health for status in message.status}
+    return {name for name, level in newest.items() if level == b"\x00"}
