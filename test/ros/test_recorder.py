@@ -50,11 +50,12 @@ def test_every_message_reaches_the_bag(probe, processes, traffic, tmp_path):
 
 
 def test_what_was_flushed_survives_a_kill(processes, probe, traffic, tmp_path):
+    heard = probe.listen("/arm/joint_states")
     recorder = processes.node("recorder", out=tmp_path)
     traffic(300, 1000)
     assert probe.call("/recorder/start")[0]
     episode = tmp_path / "episode_000000"
-    time.sleep(3.0)
+    wait_until(lambda: len(heard) > 250, "traffic")
     recorder.send_signal(signal.SIGKILL)
     killed_ns = time.time_ns()
     recorder.wait(timeout=5)
@@ -66,10 +67,11 @@ def test_what_was_flushed_survives_a_kill(processes, probe, traffic, tmp_path):
 
 
 def test_a_stop_signal_closes_the_bag_cleanly(processes, probe, traffic, tmp_path):
+    heard = probe.listen("/arm/joint_states")
     recorder = processes.node("recorder", out=tmp_path)
     traffic(60, 1000)
     assert probe.call("/recorder/start")[0]
-    time.sleep(1.5)
+    wait_until(lambda: len(heard) > 100, "traffic")
     recorder.send_signal(signal.SIGTERM)
     assert recorder.wait(timeout=10) == 0
     meta = bags.read_meta(tmp_path / "episode_000000")
