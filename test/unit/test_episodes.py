@@ -1,0 +1,129 @@
+"""Bags and clips as arrays: ticks, held commands, what is left out and why."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from como_ros import wire
+from como_ros.bags import EpisodeWriter, message
+from policies.spaces import GRIPPER, Contract
+from training.episodes import load_episodes
+from training.frames import store_of
+from training.videos import read_clip, read_clips
+
+CONTRACT = Contract(image_hw=(16, 16))
+START_NS = 1_700_000_000_000_000_000
+MS = 1_000_000
+POINT = partial(message, "trajectory_msgs/msg/JointTrajectoryPoint")
+DURATION = partial(message, "builtin_interfaces/msg/Duration")
+
+
+def pose_at(x: float) -> np.ndarray:
+    return np.array([x, 0, 0.3, 0, 0, 0, 1.0])
+
+
+def empty(topic: str):
+    return message(wire.topic(topic).type)
+
+
+def write_episode(folder: Path, outcome: str = "success", close_at_ms: int = 500) -> None:
+    """One second: everything at 50 Hz, cameras at 10 Hz, the command 1 cm ahead, the gripper closing once."""
+    writer = EpisodeWriter(folder, CONTRACT, "pick")
+    for ms in range(0, 1001, 20):
+        now, x = START_NS + ms * MS, ms / 1000
+        sent = {
+            "/arm/joint_states": wire.fill_joint_states(
+                empty("/arm/joint_states"), np.zeros(7), np.zeros(7), 0.08, now
+            ),
+            "/arm/ee_pose": wire.fill_pose(empty("/arm/ee_pose"), pose_at(x), now),
+            "/arm/command/pose": wire.fill_pose(empty("/arm/command/pose"), pose_at(x + 0.01), now),
+        }
+        if ms % 100 == 0:
+            rgb = np.full((16, 16, 3), ms // 10, np.uint8)
+            for camera in CONTRACT.cameras:
+                name = f"/{camera}/color/image_raw"
+                sent[name] = wire.fill_image(empty(name), rgb, now, "camera")
+        if ms == close_at_ms:
+            name = "/gripper/command"
+            sent[name] = wire.fill_widths(empty(name), [0.0], now, POINT, DURATION)
+        for topic, msg in sent.items():
+            writer.write_message(topic, msg, now)
+    writer.close(outcome)
+
+
+def write_clip(path: Path, frames: int = 12, rate: int = 20) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for index in range(frames):
+            image = np.full((32, 48, 3), 20 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_an_episode_is_sampled_on_its_ticks(tmp_path):
+    write_episode(tmp_path / "a")
+    contract, (episode,) = load_episodes(tmp_path)
+    assert contract == CONTRACT
+    assert len(episode) == 11
+    assert episode.images["wrist"][:, 0, 0, 0].tolist() == list(range(0, 101, 10))
+    assert np.allclose(episode.states[:, 0], np.arange(11) / 10, atol=1e-6)
+    assert np.allclose(episode.command_poses[:, 0], np.arange(11) / 10 + 0.01)
+
+
+def test_before_the_first_gripper_command_the_measured_width_holds(tmp_path):
+    write_episode(tmp_path / "a")
+    (episode,) = load_episodes(tmp_path)[1]
+    assert episode.command_widths[:5].tolist() == pytest.approx([0.08] * 5)
+    assert episode.command_widths[5:].tolist() == [0.0] * 6
+    assert episode.states[:, GRIPPER].tolist() == pytest.approx([0.08] * 11)
+
+
+def test_episodes_that_ended_badly_are_left_out(tmp_path, capsys):
+    write_episode(tmp_path / "a", "failure: dropped")
+    with pytest.raises(ValueError, match="no good episodes"):
+        load_episodes(tmp_path)
+    write_episode(tmp_path / "b", "kept")
+    assert len(load_episodes(tmp_path)[1]) == 1
+    assert "1 of 2 episodes" in capsys.readouterr().err
+
+
+def test_an_episode_without_commands_cannot_be_learned_from(tmp_path):
+    write_episode(tmp_path / "a", close_at_ms=-1)
+    with pytest.raises(ValueError, match="has no commands"):
+        load_episodes(tmp_path)
+
+
+def test_a_clip_is_resampled_cropped_and_resized(tmp_path):
+    write_clip(tmp_path / "hand.mp4")
+    clip = read_clip(tmp_path / "hand.mp4", 10.0, (16, 16))
+    assert clip.frames.shape == (6, 16, 16, 3)
+    assert np.allclose(clip.frames[:, 8, 8, 0], np.arange(6) * 40, atol=12)
+
+
+def test_broken_clips_are_listed_and_skipped(tmp_path):
+    write_clip(tmp_path / "good.mp4")
+    (tmp_path / "bad.mp4").write_bytes(b"not a video")
+    (tmp_path / "index.json").write_text(json.dumps({"instructions": {"good.mp4": "pick"}}))
+    clips, skipped = read_clips(tmp_path, 10.0, (16, 16))
+    assert [clip.instruction for clip in clips] == ["pick"]
+    assert len(skipped) == 1
+    assert "bad.mp4" in skipped[0]
+    (tmp_path / "good.mp4").unlink()
+    with pytest.raises(ValueError, match="no readable video clips"):
+        read_clips(tmp_path, 10.0, (16, 16))
+
+
+def test_frames_know_their_cameras_background(tmp_path):
+    write_episode(tmp_path / "a")
+    (episode,) = load_episodes(tmp_path)[1]
+    store = store_of([episode], [])
+    assert store.images.shape == (22, 16, 16, 3)
+    assert store.background_index[:11].tolist() == [0] * 11
+    assert store.background_index[11:].tolist() == [-1] * 11
+    assert store.backgrounds[0, 0, 0, 0] == 50
+    assert not store.backgrounds[-1].any()
