@@ -43,10 +43,10 @@ STAGES = (
     Stage(
         "finetune",
         "finetune --bags {work}/demos --labels {work}/labels --videos {work}/videos --encoder {work}/encoder"
-        " --motion {work}/motion --preset {preset} --out {work}/run",
+        " --preset {preset} --out {work}/run",
         "finetune.json",
     ),
-    Stage("export", "export {work}/run --bags {work}/demos --out {out}", "export.json"),
+    Stage("export", "export {work}/run --out {out}", "export.json"),
 )
 
 

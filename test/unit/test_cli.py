@@ -11,6 +11,7 @@ import pytest
 
 from como_ros import results
 from como_ros.errors import ComoError
+from como_ros.reproduce import STAGES
 
 ROOT = Path(__file__).parents[2]
 COMO = Path(sys.executable).with_name("como")
@@ -69,6 +70,14 @@ def test_a_result_that_could_not_be_saved_is_refused_before_the_work(tmp_path):
 
 def test_an_unknown_task_is_answered_with_the_known_ones(tmp_path):
     assert "pick_place" in refused(como("videos", "--task", "juggle", "--out", str(tmp_path / "videos")))
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_every_stage_of_reproduce_is_a_command_that_exists(stage, tmp_path):
+    """Options are right when what is refused is the missing input or the unknown task."""
+    names = {"task": "juggle", "episodes": 1, "clips": 1, "preset": "debug"}
+    line = stage.arguments.format(**names, work="/missing", out=tmp_path / "out")
+    assert any(word in refused(como(*line.split())) for word in ("/missing/", "juggle"))
 
 
 def test_help_lists_the_verbs():
