@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,16 @@ from policies.nets.encoder import TOKENS, WIDTH
 from training.augment import colour_jitter, random_shift
 
 BATCH = 64
-SHIFT_PX = 6
-JITTER = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How many copies of every frame are cached and how they differ."""
+
+    copies: int
+    """Including copy 0, the image as recorded."""
+    shift_px: int = 6
+    jitter: float = 0.2
 
 
 def encode(encoder: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -33,7 +42,7 @@ def cached_tokens(
     encoder: nn.Module,
     encoder_sha256: str,
     images: np.ndarray,
-    copies: int,
+    how: Augmentation,
     folder: Path,
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -41,37 +50,41 @@ def cached_tokens(
 
     Frames of the same group (a clip) share one augmentation per copy; without groups each has its own.
     """
-    path = folder / f"tokens-{_key(encoder_sha256, images, copies, groups)}.npy"
+    path = folder / f"tokens-{_key(encoder_sha256, images, how, groups)}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        _fill(part, encoder, images, copies, groups)
+        _fill(part, encoder, images, how, groups)
         part.replace(path)
     return np.load(path, mmap_mode="r")
 
 
-def _key(encoder_sha256: str, images: np.ndarray, copies: int, groups: np.ndarray | None) -> str:
+def _key(encoder_sha256: str, images: np.ndarray, how: Augmentation, groups: np.ndarray | None) -> str:
     digest = hashlib.blake2b(digest_size=12)
-    digest.update(f"{encoder_sha256} {copies} {SHIFT_PX} {JITTER} {images.shape} {groups is None}".encode())
+    digest.update(
+        f"{encoder_sha256} {how.copies} {how.shift_px} {how.jitter} {images.shape} {groups is None}".encode()
+    )
     digest.update(np.ascontiguousarray(images).data)
     if groups is not None:
         digest.update(np.ascontiguousarray(groups).data)
     return digest.hexdigest()
 
 
-def _fill(path: Path, encoder: nn.Module, images: np.ndarray, copies: int, groups: np.ndarray | None) -> None:
-    shape = (copies, len(images), TOKENS, WIDTH)
+def _fill(
+    path: Path, encoder: nn.Module, images: np.ndarray, how: Augmentation, groups: np.ndarray | None
+) -> None:
+    shape = (how.copies, len(images), TOKENS, WIDTH)
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
     began = time.monotonic()
-    for copy in range(copies):
+    for copy in range(how.copies):
         for index in _runs(len(images), groups):
             batch = torch.from_numpy(images[index])
             if copy:
-                batch = _augmented(batch, copy * 1_000_003 + int(index[0]), groups is not None)
+                batch = _augmented(batch, copy * 1_000_003 + int(index[0]), how, groups is not None)
             out[copy, index] = encode(encoder, batch).numpy().astype(np.float16)
     out.flush()
-    rate = copies * len(images) / max(time.monotonic() - began, 1e-9)
-    sys.stderr.write(f"features {copies} x {len(images)} images, {rate:.0f} images/s\n")
+    rate = how.copies * len(images) / max(time.monotonic() - began, 1e-9)
+    sys.stderr.write(f"features {how.copies} x {len(images)} images, {rate:.0f} images/s\n")
 
 
 def _runs(count: int, groups: np.ndarray | None) -> list[np.ndarray]:
@@ -82,9 +95,9 @@ def _runs(count: int, groups: np.ndarray | None) -> list[np.ndarray]:
     return np.split(np.arange(count), edges)
 
 
-def _augmented(batch: torch.Tensor, seed: int, together: bool) -> torch.Tensor:
+def _augmented(batch: torch.Tensor, seed: int, how: Augmentation, together: bool) -> torch.Tensor:
     if not together:
         generator = torch.Generator().manual_seed(seed)
-        return colour_jitter(random_shift(batch, SHIFT_PX, generator), JITTER, generator)
-    frames = [_augmented(frame[None], seed, False) for frame in batch]
+        return colour_jitter(random_shift(batch, how.shift_px, generator), how.jitter, generator)
+    frames = [_augmented(frame[None], seed, how, False) for frame in batch]
     return torch.cat(frames)

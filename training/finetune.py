@@ -54,11 +54,11 @@ def finetune(
     if not force:
         require_useful(probed)
     found = _labels(labels, frozen.sha256)
-    robot = robot_set(episodes, frozen, found["robot"], contract)
+    robot = robot_set(episodes, frozen, found["robot"], contract, config.robot_images)
     video = None
     if found["video"] and videos is not None:
         clips = read_clips(videos, contract.action_rate_hz, contract.image_hw)[0]
-        video = video_set(clips, frozen, found["video"])
+        video = video_set(clips, frozen, found["video"], config.video_images)
     keep_encoder(encoder, out)
     keep_observations(episodes, out)
     source = {"bags": str(bags), "videos": str(videos), "labels": str(labels), "encoder": frozen.sha256}

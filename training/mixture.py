@@ -9,12 +9,10 @@ import torch
 
 from policies.spaces import Contract, Normalizer, instruction_bytes
 from training.episodes import Episode, action_targets
+from training.features import Augmentation
 from training.label import Labels
 from training.motion_data import FrozenEncoder, group_numbers
 from training.videos import Clip
-
-ROBOT_COPIES = 8
-VIDEO_COPIES = 2
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,14 @@ class VideoSet:
 
 
 def robot_set(
-    episodes: list[Episode], encoder: FrozenEncoder, labels: dict[str, Labels], contract: Contract
+    episodes: list[Episode],
+    encoder: FrozenEncoder,
+    labels: dict[str, Labels],
+    contract: Contract,
+    how: Augmentation,
 ) -> RobotSet:
     tokens = {
-        name: encoder.tokens(np.concatenate([e.images[name] for e in episodes]), ROBOT_COPIES)
+        name: encoder.tokens(np.concatenate([e.images[name] for e in episodes]), how)
         for name in contract.cameras
     }
     motion, labelled = _aligned([(e.path.name, len(e)) for e in episodes], labels)
@@ -68,12 +70,14 @@ def robot_set(
     )
 
 
-def video_set(clips: list[Clip], encoder: FrozenEncoder, labels: dict[str, Labels]) -> VideoSet:
+def video_set(
+    clips: list[Clip], encoder: FrozenEncoder, labels: dict[str, Labels], how: Augmentation
+) -> VideoSet:
     frames = [clip.frames for clip in clips]
     groups = group_numbers(frames)
     motion, labelled = _aligned([(clip.name, len(clip.frames)) for clip in clips], labels)
     text = [np.tile(instruction_bytes(clip.instruction), (len(clip.frames), 1)) for clip in clips]
-    tokens = encoder.tokens(np.concatenate(frames), VIDEO_COPIES, groups)
+    tokens = encoder.tokens(np.concatenate(frames), how, groups)
     return VideoSet(tokens, np.concatenate(text), groups, motion, labelled)
 
 

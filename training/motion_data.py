@@ -15,7 +15,7 @@ from policies.spaces import Contract
 from training import encoder as encoders
 from training import motion
 from training.episodes import Episode, load_episodes
-from training.features import cached_tokens, encode
+from training.features import Augmentation, cached_tokens, encode
 from training.motion import MotionConfig, MotionData
 from training.videos import Clip, read_clips
 
@@ -33,8 +33,8 @@ class FrozenEncoder:
     contract: Contract
     cache: Path
 
-    def tokens(self, images: np.ndarray, copies: int, groups: np.ndarray | None = None) -> np.ndarray:
-        return cached_tokens(self.net, self.sha256, images, copies, self.cache, groups)
+    def tokens(self, images: np.ndarray, how: Augmentation, groups: np.ndarray | None = None) -> np.ndarray:
+        return cached_tokens(self.net, self.sha256, images, how, self.cache, groups)
 
     def fresh(self, images: np.ndarray) -> np.ndarray:
         """(1, N, 64, 128) of the images as they are, not cached."""
@@ -69,7 +69,7 @@ def motion_data(
         raise ComoError("latent motion needs robot episodes or video clips")
     images = [np.concatenate(part) for part in (robot, video) if part]
     tokens = [
-        encoder.tokens(np.concatenate(p), copies, group_numbers(p))
+        encoder.tokens(np.concatenate(p), Augmentation(copies=copies), group_numbers(p))
         if copies
         else encoder.fresh(np.concatenate(p))
         for p in (robot, video)

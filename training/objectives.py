@@ -16,6 +16,7 @@ from torch import nn
 from policies.nets.expert import MOTION, ROBOT, ExpertNet, draw_prefixes, flow_loss
 from policies.nets.intent import IntentNet
 from policies.spaces import ACTION_DIM, EE_ROT6D, Contract, Normalizer
+from training.features import Augmentation
 from training.mixture import RobotSet, VideoSet, ahead, fit_actions, fit_motion, gather
 from training.optimize import Schedule
 
@@ -29,6 +30,10 @@ class FinetuneConfig:
     heads: int = 5
     intent_blocks: int = 2
     intent_heads: int = 4
+    robot_images: Augmentation = field(default_factory=lambda: Augmentation(copies=8))
+    """Cached copies of robot frames, each frame shifted and recoloured by itself."""
+    video_images: Augmentation = field(default_factory=lambda: Augmentation(copies=2))
+    """Cached copies of video frames, a clip at a time."""
     draws: int = 2
     """Noise draws per observation."""
     prefix_longest: int = 4

@@ -12,7 +12,7 @@ from policies.spaces import Contract, ContractError
 from training import encoder as encoders
 from training.augment import colour_jitter, random_shift
 from training.encoder import Pretraining, half
-from training.features import cached_tokens
+from training.features import Augmentation, cached_tokens
 from training.frames import FrameStore
 from training.optimize import Schedule
 from training.probe import probe
@@ -112,13 +112,13 @@ def test_altered_or_missing_artefacts_are_refused(tmp_path):
 
 def test_tokens_are_cached_per_encoder_and_their_first_copy_is_plain(tmp_path):
     net, images = LabEncoder(1).eval(), small_store().images[:4]
-    tokens = cached_tokens(net, "one", images, 2, tmp_path)
+    tokens = cached_tokens(net, "one", images, Augmentation(copies=2), tmp_path)
     assert tokens.shape == (2, 4, 64, 128)
     assert tokens.dtype == np.float16
     with torch.no_grad():
         assert np.allclose(tokens[0], net(torch.from_numpy(images)).numpy(), atol=0.1)
-    cached_tokens(net, "one", images, 2, tmp_path)
-    cached_tokens(net, "two", images, 2, tmp_path)
+    cached_tokens(net, "one", images, Augmentation(copies=2), tmp_path)
+    cached_tokens(net, "two", images, Augmentation(copies=2), tmp_path)
     assert len(list(tmp_path.glob("*.npy"))) == 2
 
 

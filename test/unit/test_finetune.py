@@ -12,6 +12,7 @@ from policies.nets.encoder import LabEncoder
 from policies.spaces import Contract, pack_state
 from training import finetune
 from training.episodes import Episode, action_targets, gripper_events, next_gripper_points
+from training.features import Augmentation
 from training.label import Labels
 from training.mixture import ahead, fit_actions, robot_set, video_set
 from training.motion_data import FrozenEncoder
@@ -21,6 +22,7 @@ from training.probe_encoder import require_useful
 from training.videos import Clip
 
 CONTRACT = Contract(horizon=4)
+COPIES = Augmentation(copies=2)
 
 
 def small_episode(ticks: int = 8, name: str = "episode_0") -> Episode:
@@ -40,8 +42,9 @@ def small_material(folder: Path) -> Material:
     z = np.random.default_rng(1).standard_normal((5, 128)).astype(np.float32)
     labels = {"episode_0": Labels(z, np.ones(5, bool))}
     clip = Clip(Path(__file__), small_episode().images["front"], 10.0, "pick")
-    video = video_set([clip], encoder, {clip.name: Labels(z, np.array([True, True, False, True, True]))})
-    return Material.of(robot_set(episodes, encoder, labels, CONTRACT), video)
+    some = {clip.name: Labels(z, np.array([True, True, False, True, True]))}
+    video = video_set([clip], encoder, some, COPIES)
+    return Material.of(robot_set(episodes, encoder, labels, CONTRACT, COPIES), video)
 
 
 def debug(steps: int) -> FinetuneConfig:
