@@ -41,7 +41,7 @@ $(STAMP): $(INPUTS)
 	    echo "installing Debian packages:$$missing"
 	    as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo
 	    $$as_root apt-get update -qq
-	    $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing
+	    $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null
 	  fi
 	else
 	  echo "not Debian: make sure that libusb 1.0, EGL, GL, Mesa's software driver and a C compiler are there"
