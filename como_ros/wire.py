@@ -27,6 +27,7 @@ from como_ros.messages import (
     fill_pose,
     fill_wrench,
     image_from_msg,
+    joints8_from_msg,
     joints_from_msg,
     pose7_from_msg,
     set_stamp,
@@ -108,11 +109,6 @@ _ROWS = [
 TOPICS: dict[str, Topic] = {row.name: row for row in _ROWS}
 
 
-def _joints8(msg: Any) -> np.ndarray:
-    q, width = joints_from_msg(msg)
-    return np.append(q, width)
-
-
 def _chunk_rows(msg: Any) -> np.ndarray:
     _, offsets_ns, poses7 = chunk_from_msgs(msg)
     return np.column_stack([offsets_ns / 1e9, poses7])
@@ -131,7 +127,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "images": image_from_msg,
     "camera_info": camera_matrix_from_msg,
     "depth": depth_from_msg,
-    JOINTS: _joints8,
+    JOINTS: joints8_from_msg,
     EE_POSE: pose7_from_msg,
     "wrench": wrench_from_msg,
     "command_pose": pose7_from_msg,

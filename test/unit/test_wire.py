@@ -64,6 +64,32 @@ def test_filling_keeps_the_container_that_the_message_library_expects():
     assert isinstance(wire.fill_image(bag_image(), random_rgb(), 0, "").data, np.ndarray)
 
 
+class GeneratedImage:
+    """As generated ROS messages do, copies every array that is assigned to its data."""
+
+    def __init__(self) -> None:
+        self.header = namespace_header()
+        self.copied_bytes = 0
+        self._data = array.array("B")
+
+    @property
+    def data(self) -> array.array:
+        return self._data
+
+    @data.setter
+    def data(self, value: array.array) -> None:
+        self.copied_bytes += len(value)
+        self._data = array.array("B", value)
+
+
+def test_filling_lets_a_generated_message_copy_no_pixels_of_its_own():
+    msg = GeneratedImage()
+    rgb = random_rgb()
+    for _ in range(2):
+        np.testing.assert_array_equal(wire.image_from_msg(wire.fill_image(msg, rgb, 0, "")), rgb)
+    assert msg.copied_bytes == 0
+
+
 def test_an_image_that_is_not_contiguous_is_written_in_the_right_order():
     rgb = random_rgb()[:, ::-1]
     np.testing.assert_array_equal(wire.image_from_msg(wire.fill_image(bag_image(), rgb, 0, "")), rgb)
