@@ -55,7 +55,7 @@ class Servo:
         self.counters: Counter[str] = Counter()
         self.last_refusal = ""
         self._state, self._heartbeat_ns = "", -(10**18)
-        self._barred = False
+        self._barred = ""
         self.reset(pose7, now_ns)
 
     @property
@@ -68,7 +68,7 @@ class Servo:
 
         With `rearm`, after a fault: nothing moves until the supervisor has changed its state.
         """
-        self._barred = rearm and self._state in (TELEOP, POLICY)
+        self._barred = self._state if rearm else ""
         self._last, self._last_ns = Setpoint.still(pose7), now_ns
         self._path: Path = HoldPath(pose7)
         self.activity, self.reason = HOLDING, "nothing commanded yet"
@@ -87,8 +87,10 @@ class Servo:
         """The supervisor's word; a change of state drops every command given before."""
         self._heartbeat_ns = now_ns
         if state != self._state:
-            self._state, self._barred = state, False
+            self._state = state
             self._forget()
+        if state != self._barred:
+            self._barred = ""
 
     def command_pose(self, pose7: np.ndarray, stamp_ns: int, now_ns: int) -> str:
         """One pose to be at; returns why it was refused, or nothing."""

@@ -106,6 +106,10 @@ class ArmLoop:
             raise ComoError(f"the arm did not finish within {timeout_s:.0f} s") from None
 
     @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
     def counters(self) -> Counter[str]:
         return (self.servo.counters if self.servo else Counter()) + self.hand.counters
 

@@ -46,6 +46,8 @@ HOME_Q = (0.0, -0.3, 0.0, -2.2, 0.0, 1.9, np.pi / 4)
 HOMING_STIFFNESS = (200.0, 200.0, 200.0, 200.0, 80.0, 80.0, 40.0)
 HOMING_DAMPING = (30.0, 30.0, 30.0, 30.0, 10.0, 10.0, 5.0)
 EE_WAIT_S = 1.0
+EE_CLOSE = 0.002
+SETTLE_S = 0.02
 
 
 def _hand_tcp() -> np.ndarray:
@@ -126,13 +128,19 @@ class FrankaArm:
         self._set_tcp()
 
     def _set_tcp(self) -> None:
-        """The controller forgets the end effector when it restarts, so every connection sets it."""
-        nominal = self._robot.state.F_T_NE.matrix
-        self._robot.set_ee((invert_pose(nominal) @ F_T_TCP).T.flatten().tolist())
+        """The controller forgets the end effector when it restarts, so every connection sets it.
+
+        A pose from before the change would be followed as a target: wait until the reported pose has moved
+        to the new end effector.
+        """
+        time.sleep(SETTLE_S)
+        before = self._robot.state
+        flange = before.O_T_EE.matrix @ invert_pose(before.F_T_EE.matrix)
+        self._robot.set_ee((invert_pose(before.F_T_NE.matrix) @ F_T_TCP).T.flatten().tolist())
         deadline = time.monotonic() + EE_WAIT_S
-        while np.abs(self._robot.state.F_T_EE.matrix - F_T_TCP).max() > 1e-6:
+        while np.abs(self._robot.state.O_T_EE.matrix - flange @ F_T_TCP).max() > EE_CLOSE:
             if time.monotonic() > deadline:
-                raise ArmError("the robot did not take the end effector; set it in Desk and connect again")
+                raise ArmError("the robot did not take the end effector, or it moves; connect again at rest")
             time.sleep(0.005)
 
     def read(self) -> ArmState:

@@ -30,6 +30,7 @@ import mujoco
 from franka_sim.franka_sim_server import FrankaSimServer
 from franka_sim.mujoco_franka_sim import MujocoFrankaSim
 
+from como_ros.drivers.priority import run_before_others
 from como_ros.errors import ComoError
 from como_ros.lab import scene
 from como_ros.lab.hand_server import LabHand, LabHandServer
@@ -43,6 +44,7 @@ LOCK_WAIT_S = 120.0
 PUBLISH_EVERY = 5
 """Physics steps between two looks at the world for the cameras."""
 SWITCH_INTERVAL_S = 0.0005
+PRIORITY = 5
 PROTOCOL = {"panda": 5, "fr3": 10}
 """Which of franka-sim's limit tables judges the commands."""
 
@@ -85,6 +87,7 @@ class LabArm(MujocoFrankaSim):
         self._position_feedforward.reset(self.latest_joint_positions)
         self.reset(self.seed)
         self._read_and_publish_state()
+        run_before_others(PRIORITY)  # and so will the protocol's threads, which start after this
 
     def run_simulation(self) -> None:
         gc.collect()

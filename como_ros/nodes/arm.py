@@ -27,6 +27,8 @@ from como_ros.control.servo import ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.drivers.arm_loop import CONNECTING, FAULT, ArmLoop, LoopConfig
 from como_ros.drivers.franka import ArmState, FrankaConfig
+from como_ros.drivers.priority import run_before_others
+from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
@@ -34,6 +36,7 @@ from como_ros.nodes.wiring import message_class, publisher, subscription, trigge
 
 CHUNK_TOPIC = "/arm/command/chunk"
 LEASE_S = 0.1
+PRIORITY = 6
 
 
 @dataclass(frozen=True)
@@ -168,12 +171,16 @@ class ArmNode(Node):
         return f"{loop.mode}, {loop.servo.activity}" + (f": {reason}" if reason else "")
 
     def _say_changes(self) -> None:
-        """Faults are said at once, not at the next whole second."""
+        """Faults are said at once, not at the next whole second; without its loop the node is no use."""
+        if not self._loop.alive:
+            raise ComoError("the arm's control loop has ended; its traceback is above, start the node again")
         if self._loop.mode != self._told:
             self._told = self._loop.mode
             self._health.publish()
-            say = self.get_logger().error if self._told == FAULT else self.get_logger().info
-            say(self._sentence())
+            if self._told == FAULT:  # rclpy wants one severity for each line of code that logs
+                self.get_logger().error(self._sentence())
+            else:
+                self.get_logger().info(self._sentence())
 
     def _diagnose(self) -> Health:
         loop, pace = self._loop, self._loop.pace
@@ -203,6 +210,7 @@ def _steady_ns(stamp_ns: int) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    run_before_others(PRIORITY)
     return run_node(ArmNode, argv, lambda: MultiThreadedExecutor(num_threads=3))
 
 

@@ -144,6 +144,12 @@ def test_after_a_fault_nothing_moves_until_the_supervisor_arms_again():
     bench.chunk()
     np.testing.assert_array_equal(bench.step(20).pose7, START)
     assert bench.servo.reason == "waiting to be armed again after a fault"
+    bench.supervised = False
+    bench.step(60)
+    bench.supervised = True
+    bench.step(1)
+    bench.chunk()
+    np.testing.assert_array_equal(bench.step(20).pose7, START)
     bench.state = "stopped"
     bench.step(1)
     bench.state = "policy"

@@ -1,0 +1,227 @@
+"""The arm node among separate processes: what it publishes, and how fast it holds when others fall silent."""
+
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+from lab_server import running_lab
+from ros_probe import wait_until
+
+from como_ros import wire
+from como_ros.drivers.franka import HOME_Q
+
+COMMANDER = """
+import sys, time
+import numpy as np, rclpy
+from builtin_interfaces.msg import Duration as DurationMsg
+from geometry_msgs.msg import PoseStamped, Transform
+from rclpy.duration import Duration
+from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Bool
+from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+from como_ros import wire
+from como_ros.drivers.priority import run_before_others
+from policies.spaces import ActionChunk
+
+mode, start, speed = sys.argv[1], np.array(eval(sys.argv[2])), float(sys.argv[3])
+run_before_others(4)
+rclpy.init()
+node = rclpy.create_node("commander")
+alive = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, liveliness=LivelinessPolicy.AUTOMATIC,
+                   liveliness_lease_duration=Duration(nanoseconds=100_000_000))
+chunk_out = node.create_publisher(MultiDOFJointTrajectory, "/arm/command/chunk", alive)
+pose_out = node.create_publisher(PoseStamped, "/arm/command/pose", 1)
+deadman_out = node.create_publisher(Bool, "/teleop/deadman", 1)
+time.sleep(1.0)
+
+def pose(seconds):
+    return start + np.array([0, speed * max(seconds, 0.0), 0, 0, 0, 0, 0])
+
+def chunk(now_ns, seconds):
+    poses = np.stack([pose(seconds + 0.1 * i) for i in range(16)])
+    made = ActionChunk(now_ns, poses, np.zeros(16))
+    return wire.fill_chunk(
+        MultiDOFJointTrajectory(), made, MultiDOFJointTrajectoryPoint, Transform, DurationMsg
+    )
+
+begun, tick = time.time_ns(), 0
+while True:
+    now_ns = time.time_ns()
+    seconds = (now_ns - begun) / 1e9 - 0.5
+    deadman_out.publish(Bool(data=True))
+    if mode == "chunk" and tick % 20 == 0:
+        chunk_out.publish(chunk(now_ns, seconds))
+    if mode == "pose":
+        pose_out.publish(wire.fill_pose(PoseStamped(), pose(seconds), now_ns))
+    tick += 1
+    time.sleep(max(0.0, (begun + tick * 20_000_000 - time.time_ns()) / 1e9))
+"""
+STAYS_M = 0.005
+"""An impedance swings a little about where it holds."""
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with running_lab(seed=1) as lab:
+        yield lab
+
+
+class Station:
+    """The arm node and a real supervisor, seen from outside."""
+
+    def __init__(self, probe, processes) -> None:
+        self.probe, self.processes = probe, processes
+        self.arm = processes.node("arm")
+        self.supervisor = processes.node("supervisor")
+        self.poses = probe.listen("/arm/ee_pose")
+        self.health = probe.listen("/diagnostics")
+        wait_until(lambda: len(self.poses) > 20, "the arm's state")
+        probe.call("/supervisor/release")
+        self.told(lambda text: "supervisor is ready" in text)
+
+    def arm_status(self):
+        found = [s for _, m in list(self.health) for s in m.status if s.name == "arm"]
+        return found[-1] if found else None
+
+    def figures(self) -> dict[str, str]:
+        return {value.key: value.value for value in self.arm_status().values}
+
+    def told(self, true) -> None:
+        wait_until(lambda: (status := self.arm_status()) and true(status.message), "the arm's word")
+
+    def commander(self, mode: str, speed_m_s: float = 0.06):
+        start = wire.pose7_from_msg(self.poses[-1][1]).tolist()
+        return self.processes.run([sys.executable, "-c", COMMANDER, mode, repr(start), str(speed_m_s)])
+
+    def track(self) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) stamps in seconds and (N, 3) positions so far."""
+        messages = [m for _, m in list(self.poses)]
+        stamps = np.array([wire.stamp_ns(m) for m in messages]) / 1e9
+        return stamps, np.array([wire.pose7_from_msg(m)[:3] for m in messages])
+
+    def travelled(self, since_s: float) -> float:
+        """Metres between the poses at a moment and now, both by the arm's own stamps."""
+        now_s = time.time()
+        wait_until(lambda: self.track()[0][-1] >= now_s, "the newest pose")
+        stamps, positions = self.track()
+        return float(np.linalg.norm(positions[-1] - positions[np.searchsorted(stamps, since_s)]))
+
+    def moves(self) -> None:
+        begun_s = time.time()
+        wait_until(lambda: self.travelled(begun_s) > 0.05, "the arm to move")
+
+    def stands(self, seconds: float) -> None:
+        begun_s = time.time()
+        time.sleep(seconds)
+        assert self.travelled(begun_s) < STAYS_M
+
+    def stood_after(self, moment_s: float) -> float:
+        """Seconds from a moment until the arm is, for good, where it stays."""
+        time.sleep(1.2)
+        stamps, positions = self.track()
+        off = np.linalg.norm(positions - positions[-20:].mean(0), axis=1)
+        away = stamps[(off > STAYS_M) & (stamps > moment_s)]
+        return float(away[-1] - moment_s) if len(away) else 0.0
+
+
+@pytest.fixture
+def station(lab, probe, processes):
+    return Station(probe, processes)
+
+
+def test_state_is_published_at_100_hz_and_home_works_when_ready(station):
+    success, message = station.probe.call("/arm/home")
+    assert success, message
+    joints = station.probe.listen("/arm/joint_states")
+    wrenches = station.probe.listen("/arm/external_wrench")
+    wait_until(lambda: joints and wrenches, "joints and wrench")
+    q, width_m = wire.joints_from_msg(joints[-1][1])
+    np.testing.assert_allclose(q, HOME_Q, atol=0.02)
+    assert 0 <= width_m <= 0.081
+    before = len(station.poses), len(joints), len(wrenches), int(station.figures()["missed"])
+    time.sleep(3.0)
+    after = len(station.poses), len(joints), len(wrenches), int(station.figures()["missed"])
+    assert min(np.subtract(after, before)[:3]) >= 290
+    assert after[3] - before[3] <= 3
+    station.probe.call("/supervisor/stop")
+    station.told(lambda text: "supervisor is stopped" in text)
+    success, message = station.probe.call("/arm/home")
+    assert not success
+    assert "the supervisor says stopped" in message
+    success, message = station.probe.call("/arm/recover")
+    assert (success, message) == (False, "nothing to recover: the arm is tracking")
+
+
+@pytest.mark.parametrize(("mode", "state"), [("chunk", "policy"), ("pose", "teleop")])
+def test_the_arm_holds_within_200_ms_of_its_commanders_death(station, mode, state):
+    deadman = station.probe.listen("/teleop/deadman")
+    commander = station.commander(mode)
+    wait_until(lambda: deadman, "the commander")
+    station.probe.call(f"/supervisor/{state}")
+    station.moves()
+    commander.send_signal(signal.SIGKILL)
+    killed_s = time.time()
+    held_s = station.stood_after(killed_s)
+    assert held_s < 0.2, f"held after {held_s * 1e3:.0f} ms"
+    assert float(station.figures()["success_rate"]) > 0.9
+
+
+def test_stop_holds_and_nothing_moves_until_released_and_armed_again(station):
+    station.commander("chunk", 0.05)
+    station.probe.call("/supervisor/policy")
+    station.moves()
+    stopped_s = time.time()
+    station.probe.call("/supervisor/stop")
+    assert station.stood_after(stopped_s) < 0.25
+    station.probe.call("/supervisor/release")
+    station.stands(0.7)
+    station.told(lambda text: "holding: supervisor is ready" in text)
+
+
+def test_a_dead_supervisor_holds_the_arm_after_half_a_second(station):
+    station.commander("chunk")
+    station.probe.call("/supervisor/policy")
+    station.moves()
+    station.supervisor.send_signal(signal.SIGKILL)
+    killed_s = time.time()
+    assert station.stood_after(killed_s) < 0.8
+    station.told(lambda text: "supervisor silent" in text)
+
+
+def test_a_chunk_that_is_not_finite_is_refused_whole_and_counted(station):
+    station.probe.call("/supervisor/policy")
+    from builtin_interfaces.msg import Duration
+    from geometry_msgs.msg import Transform
+    from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+
+    from policies.spaces import ActionChunk
+
+    here = wire.pose7_from_msg(station.poses[-1][1])
+    speak = station.probe.speak("/arm/command/chunk")
+    time.sleep(1.0)
+    chunk = ActionChunk(time.time_ns(), np.tile(here + [0, 0.02, 0, 0, 0, 0, 0], (4, 1)), np.zeros(4))
+    message = wire.fill_chunk(
+        MultiDOFJointTrajectory(), chunk, MultiDOFJointTrajectoryPoint, Transform, Duration
+    )
+    message.points[2].transforms[0].translation.x = float("nan")
+    speak.publish(message)
+    station.stands(1.5)
+    assert int(station.figures()["refused_malformed"]) == 1
+
+
+def test_a_reflex_is_said_at_once_and_recovery_needs_arming_again(station, lab):
+    station.commander("chunk")
+    station.probe.call("/supervisor/policy")
+    station.moves()
+    client = lab.client()
+    begun = time.monotonic()
+    client.fault("reflex")
+    client.close()
+    station.told(lambda text: text.startswith("fault:") and "motion aborted by reflex" in text)
+    assert time.monotonic() - begun < 1.0
+    success, message = station.probe.call("/arm/recover")
+    assert success, message
+    station.stands(0.7)
+    station.told(lambda text: "waiting to be armed again" in text)
