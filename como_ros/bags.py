@@ -1,30 +1,34 @@
 """Episodes recorded as rosbag2 folders: keys with capture stamps and numpy values out of them. Needs no ROS.
 
-One folder an episode. What `EpisodeWriter` writes is read front to back, so that a recording that was killed
-reads up to its last flushed chunk.
+One folder an episode, of one or more MCAP or SQLite files. MCAP is read front to back, so that a recording
+that was killed reads up to its last flushed chunk.
 """
 
 from __future__ import annotations
 
 import heapq
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from como_ros import wire
-from como_ros.bag_writer import INTERRUPTED, UNFINISHED, BagError, EpisodeWriter, git_hash
+from como_ros.bag_meta import (
+    EpisodeMeta,
+    bag_information,
+    episodes,
+    read_meta,
+    recordings,
+    type_hashes,
+)
+from como_ros.bag_writer import INTERRUPTED, BagError, EpisodeWriter, git_hash
 from como_ros.errors import ComoError
-from como_ros.mcap import Mcap, RawMessage, ends_whole
-from como_ros.typestore import deserialize, message
-from policies.spaces import Contract, ContractError
+from como_ros.mcap import Channel, Mcap, RawMessage
+from como_ros.sqlite_bag import SqliteBag
+from como_ros.typestore import deserialize, message, type_fault
 
 __all__ = [
     "INTERRUPTED",
+    "Arrival",
     "BagError",
     "EpisodeMeta",
     "EpisodeWriter",
@@ -34,24 +38,11 @@ __all__ = [
     "read_arrivals",
     "read_events",
     "read_meta",
+    "read_raw",
 ]
 
 LATE_NS = 1_000_000_000
 """How much later than others a message may arrive and still be put in its place."""
-
-
-@dataclass(frozen=True)
-class EpisodeMeta:
-    """What an episode says of itself."""
-
-    path: Path
-    contract: Contract
-    instruction: str
-    outcome: str
-    git_hash: str
-    provenance: dict[str, str]
-    closed: bool
-    """False: its writer was killed, the recording ends at its last flushed chunk."""
 
 
 class Arrival(NamedTuple):
@@ -63,101 +54,72 @@ class Arrival(NamedTuple):
     value: Any
 
 
-def episodes(folder: Path) -> list[Path]:
-    """The episodes in a folder, or the folder itself if it is one, by name."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise BagError(f"{folder} is no folder; give the folder that holds the episodes")
-    found = sorted(path.parent for path in folder.glob("*/*.mcap"))
-    return [folder] if any(folder.glob("*.mcap")) else list(dict.fromkeys(found))
-
-
-def read_meta(path: Path) -> EpisodeMeta:
-    """The episode's contract, instruction and outcome."""
-    custom, closed = _custom_data(Path(path))
-    try:
-        contract = Contract.from_json(custom.pop("contract"))
-    except KeyError:
-        raise BagError(
-            f"{path} embeds no contract; record it with the recorder node or EpisodeWriter"
-        ) from None
-    except ContractError as error:
-        raise BagError(f"{path}: {error}; record it anew with this version") from error
-    said = {key: custom.pop(key, "") for key in ("instruction", "outcome", "git_hash")}
-    return EpisodeMeta(Path(path), contract, **said, provenance=custom, closed=closed)
-
-
-def _custom_data(path: Path) -> tuple[dict[str, str], bool]:
-    info = _bag_information(path)
-    if info is not None:
-        return dict(info.get("custom_data") or {}), True
-    unfinished = path / UNFINISHED
-    if not unfinished.exists():
-        raise BagError(f"{path} is no episode: neither metadata.yaml nor {UNFINISHED} is there")
-    try:
-        return dict(json.loads(unfinished.read_text("utf8"))), False
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise _damaged(unfinished, error) from error
-
-
-def _bag_information(path: Path) -> dict[str, Any] | None:
-    """What rosbag2 wrote when it closed the bag; None while it is open."""
-    metadata = path / "metadata.yaml"
-    if not metadata.exists():
-        return None
-    try:
-        return dict(YAML(typ="safe").load(metadata.read_text("utf8"))["rosbag2_bagfile_information"])
-    except (YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(metadata, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> BagError:
-    reason = str(error).splitlines()[0]
-    return BagError(f"{path}: damaged metadata ({reason}); restore it or leave the episode out")
-
-
-def read_arrivals(path: Path) -> Iterator[Arrival]:
-    """Every message on the wire's topics, as it arrived; array values are views of the recording.
+def read_raw(path: Path) -> Iterator[tuple[Path, RawMessage]]:
+    """Every message of an episode undecoded, with the file that holds it, in the order of writing.
 
     An episode whose writer was killed ends where its last whole chunk ends; a closed one that lacks messages
     raises.
     """
     path = Path(path)
-    info = _bag_information(path)
-    files = _recordings(path, closed=info is not None)
+    yield from _stored(path, bag_information(path))
+
+
+def _stored(path: Path, info: dict[str, Any] | None) -> Iterator[tuple[Path, RawMessage]]:
     found = 0
-    for file in files:
-        for raw in Mcap(file).messages():
+    for file in recordings(path, info):
+        packing = str((info or {}).get("compression_mode") or "")
+        stored = Mcap(file) if file.suffix == ".mcap" else SqliteBag(file, packing)
+        for raw in stored.messages():
             found += 1
-            if raw.topic in wire.TOPICS:
-                yield _decoded(file, raw)
+            yield file, raw
     if info is not None and found != info.get("message_count"):
         told = f"{found} messages, its metadata {info.get('message_count')}"
         raise BagError(f"{path} holds {told}; part of it is damaged, copy it anew or leave the episode out")
 
 
+def read_arrivals(path: Path, keys: Collection[str] | None = None) -> Iterator[Arrival]:
+    """Every message on the wire's topics, as it arrived; array values are views of the recording.
+
+    With `keys` only theirs are decoded. Topics that are not on the wire are passed over.
+    """
+    wanted = {t.name for t in wire.TOPICS.values() if keys is None or t.key in keys}
+    path = Path(path)
+    info = bag_information(path)
+    hashes = type_hashes(info)
+    checked: set[Channel] = set()
+    for file, raw in _stored(path, info):
+        channel = raw.channel
+        if channel.topic not in wanted:
+            continue
+        if channel not in checked:
+            _check_channel(file, channel, hashes.get(channel.topic, ""))
+            checked.add(channel)
+        yield _decoded(file, raw)
+
+
+def _check_channel(file: Path, channel: Channel, digest: str) -> None:
+    """A topic that holds another type, or another version of it, is refused before any of it is decoded."""
+    expected = wire.TOPICS[channel.topic].type
+    fault = f"holds {channel.type}, not {expected}" if channel.type != expected else ""
+    if channel.serialization != "cdr":
+        fault = f"is serialised as {channel.serialization!r}, not as cdr"
+    if fault := fault or type_fault(channel.type, channel.definition, digest):
+        remedy = "record it anew with this version or leave the episode out"
+        raise BagError(f"{file}: {channel.topic} {fault}; {remedy}")
+
+
 def _decoded(file: Path, raw: RawMessage) -> Arrival:
-    expected = wire.TOPICS[raw.topic].type
-    if raw.type != expected:
-        raise BagError(f"{file}: {raw.topic} holds {raw.type}, not {expected}; leave the episode out")
+    channel, log_ns, cdr = raw
     try:
-        return Arrival(raw.log_ns, *wire.decode(raw.topic, deserialize(raw.cdr, raw.type), raw.log_ns))
+        return Arrival(log_ns, *wire.decode(channel.topic, deserialize(cdr, channel.type), log_ns))
     except ComoError as error:
-        raise BagError(f"{file}: {raw.topic} at {raw.log_ns} ns: {error}") from error
+        where = f"{file}: {channel.topic} at {log_ns} ns"
+        raise BagError(f"{where}: {error}; record it anew or leave the episode out") from error
 
 
-def _recordings(path: Path, closed: bool) -> list[Path]:
-    files = sorted(path.glob("*.mcap"))
-    if not files:
-        raise BagError(f"{path} holds no .mcap file; give an episode's folder")
-    if closed and (cut := [file for file in files if not ends_whole(file)]):
-        raise BagError(f"{cut[0]} is cut short although it was closed; copy it anew or leave the episode out")
-    return files
-
-
-def read_events(path: Path) -> Iterator[tuple[str, int, Any]]:
+def read_events(path: Path, keys: Collection[str] | None = None) -> Iterator[tuple[str, int, Any]]:
     """(key, capture stamp, value) in the order of capture."""
-    for arrival in _in_stamp_order(read_arrivals(path)):
+    for arrival in _in_stamp_order(read_arrivals(path, keys)):
         yield arrival[1:]
 
 

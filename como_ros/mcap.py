@@ -1,8 +1,8 @@
 """Read an MCAP file from front to back, whether or not it was ever closed.
 
 The index at the file's end is not needed: a recording that was killed reads up to its last whole record.
-Damage is never read over in silence: `Mcap.truncated` says that the file stops short, and a chunk whose
-checksum does not hold raises.
+Damage is never read over in silence: `Mcap.truncated` says that the file stops short; a chunk whose checksum
+does not hold, or that holds other messages than the index behind it says, raises.
 """
 
 from __future__ import annotations
@@ -20,23 +20,35 @@ from lz4 import frame as lz4
 from como_ros.errors import ComoError
 
 MAGIC = b"\x89MCAP0\r\n"
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
+_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _INDEX, _DATA_END = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x0F
 _RECORD = struct.Struct("<BQ")
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
+_DATA_END_BYTES = 4
+_PARTIAL_BYTES = 1 << 20
+"""No record but a chunk is longer: one that claims to be, at the end of a file, has a damaged length."""
 
 
 class McapError(ComoError):
     """The file is no MCAP recording, or is damaged in the middle."""
 
 
-class RawMessage(NamedTuple):
-    """One message as it was recorded."""
+class Channel(NamedTuple):
+    """What a bag says of the messages on one topic."""
 
     topic: str
     type: str
+    definition: str
+    """The type written out, as text; empty where the bag does not keep it."""
+    serialization: str = "cdr"
+
+
+class RawMessage(NamedTuple):
+    """One message as it was recorded."""
+
+    channel: Channel
     log_ns: int
-    cdr: memoryview
+    cdr: memoryview | bytes
 
 
 class Mcap:
@@ -46,8 +58,12 @@ class Mcap:
         self.path = path
         self.truncated = False
         """Set once `messages()` has come to an end before the file said so."""
-        self._schemas: dict[int, str] = {}
-        self._channels: dict[int, tuple[str, str]] = {}
+        self._schemas: dict[int, tuple[str, str]] = {0: ("", "")}
+        self._channels: dict[int, Channel] = {}
+        self._chunked: int | None = None
+        """Messages in the newest chunk."""
+        self._indexed = 0
+        """Messages that the index records behind it list."""
 
     def messages(self) -> Iterator[RawMessage]:
         with self.path.open("rb") as file:
@@ -58,13 +74,21 @@ class Mcap:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         self.truncated = True
         for opcode, start, end in self._records(data, len(MAGIC)):
-            if opcode == _DATA_END:
+            if opcode == _CHUNK:
+                self._check_index(start)
+                yield from self._chunk(data[start:end], start)
+            elif opcode == _INDEX:
+                self._indexed += (end - start - 6) // 16
+            elif opcode == _DATA_END and end - start == _DATA_END_BYTES:
+                self._check_index(start)
                 self.truncated = False
                 return
-            if opcode == _CHUNK:
-                yield from self._chunk(data[start:end], start)
+            elif opcode in (_FOOTER, _DATA_END):
+                raise self._damaged(start, f"a record of kind {opcode} is out of place")
             else:
-                yield from self._record(opcode, data[start:end])
+                yield from self._record(opcode, data[start:end], start)
+        if self._indexed > (self._chunked or 0):
+            self._check_index(len(data))
 
     def _records(self, data: memoryview, at: int) -> Iterator[tuple[int, int, int]]:
         """Opcode, start and end of every whole record."""
@@ -73,34 +97,54 @@ class Mcap:
             start = at + _RECORD.size
             at = start + length
             if at > len(data):
+                self._check_partial(opcode, data[start:], length, start)
                 return
             yield opcode, start, at
 
-    def _chunk(self, chunk: memoryview, offset: int) -> Iterator[RawMessage]:
+    def _check_partial(self, opcode: int, body: memoryview, length: int, at: int) -> None:
+        """The last record of a file that was cut ends beyond it; so does one whose length is damaged."""
+        told = _chunk_bytes(body) if opcode == _CHUNK else None
+        if (told is not None and told != length) or (opcode != _CHUNK and length > _PARTIAL_BYTES):
+            raise self._damaged(at, f"a record of kind {opcode} claims {length} bytes")
+
+    def _chunk(self, chunk: memoryview, at: int) -> Iterator[RawMessage]:
         try:
             records = memoryview(_unpack_chunk(chunk))
-        except (zstd.ZstdError, RuntimeError, ValueError, struct.error) as error:
-            where = f"{self.path}: the chunk at byte {offset} is damaged ({error})"
-            raise McapError(
-                f"{where}; everything before it reads, restore the file or leave it out"
-            ) from error
-        end = 0
+        except (zstd.ZstdError, RuntimeError, ValueError, struct.error, MemoryError) as error:
+            raise self._damaged(at, f"the chunk is damaged ({error})") from error
+        end, self._chunked = 0, 0
         for opcode, start, end in self._records(records, 0):
-            yield from self._record(opcode, records[start:end])
+            for message in self._record(opcode, records[start:end], at):
+                self._chunked += 1
+                yield message
         if end != len(records):
-            raise McapError(f"{self.path}: the chunk at byte {offset} ends inside a record; restore the file")
+            raise self._damaged(at, "the chunk ends inside a record")
 
-    def _record(self, opcode: int, body: memoryview) -> Iterator[RawMessage]:
+    def _check_index(self, at: int) -> None:
+        """A chunk that was not recognised as one leaves its index behind."""
+        if self._indexed and self._indexed != self._chunked:
+            raise self._damaged(at, f"{self._indexed} messages are listed, {self._chunked or 0} are there")
+        self._chunked, self._indexed = None, 0
+
+    def _record(self, opcode: int, body: memoryview, at: int) -> Iterator[RawMessage]:
         try:
-            if opcode == _SCHEMA:
-                self._schemas[_u16(body, 0)] = _text(body, 2)[0]
-            elif opcode == _CHANNEL:
-                self._channels[_u16(body, 0)] = (_text(body, 4)[0], self._schemas.get(_u16(body, 2), ""))
-            elif opcode == _MESSAGE:
+            if opcode == _MESSAGE:
                 channel, _, log_ns, _ = _MESSAGE_HEAD.unpack_from(body)
-                yield RawMessage(*self._channels[channel], log_ns, body[_MESSAGE_HEAD.size :])
+                yield RawMessage(self._channels[channel], log_ns, body[_MESSAGE_HEAD.size :])
+            elif opcode == _SCHEMA:
+                name, behind = _text(body, 2)
+                _, behind = _text(body, behind)
+                self._schemas[_u16(body, 0)] = (name, _text(body, behind)[0])
+            elif opcode == _CHANNEL:
+                topic, behind = _text(body, 4)
+                schema = self._schemas[_u16(body, 2)]
+                self._channels[_u16(body, 0)] = Channel(topic, *schema, _text(body, behind)[0])
         except (struct.error, KeyError, UnicodeDecodeError) as error:
-            raise McapError(f"{self.path}: a record of kind {opcode} is damaged ({error!r})") from error
+            raise self._damaged(at, f"a record of kind {opcode} is damaged ({error!r})") from error
+
+    def _damaged(self, at: int, what: str) -> McapError:
+        remedy = "everything before it reads: restore the file or run `como bags check --repair`"
+        return McapError(f"{self.path}, byte {at}: {what}; {remedy}")
 
 
 def ends_whole(path: Path) -> bool:
@@ -113,10 +157,21 @@ def ends_whole(path: Path) -> bool:
         return file.read() == MAGIC
 
 
+def _chunk_bytes(chunk: memoryview) -> int | None:
+    """How long a chunk record is by its own account; None where its head is not all there."""
+    try:
+        _, at = _text(chunk, _CHUNK_HEAD.size)
+        return at + 8 + int(struct.unpack_from("<Q", chunk, at)[0])
+    except (struct.error, UnicodeDecodeError):
+        return None
+
+
 def _unpack_chunk(chunk: memoryview) -> bytes | memoryview:
     _, _, size, crc = _CHUNK_HEAD.unpack_from(chunk)
     compression, at = _text(chunk, _CHUNK_HEAD.size)
-    packed = chunk[at + 8 : at + 8 + struct.unpack_from("<Q", chunk, at)[0]]
+    packed = chunk[at + 8 :]
+    if len(packed) != struct.unpack_from("<Q", chunk, at)[0]:
+        raise ValueError(f"it holds {len(packed)} bytes of records, not as many as it says")
     if compression == "zstd":
         records: bytes | memoryview = zstd.decompress(packed)
     elif compression == "lz4":

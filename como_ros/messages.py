@@ -32,7 +32,10 @@ class WireError(ComoError):
 
 def stamp_ns(msg: Any) -> int:
     """Capture time in nanoseconds of system time."""
-    return int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
+    stamp = msg.header.stamp
+    if not 0 <= stamp.nanosec < 1_000_000_000:
+        raise WireError(f"stamp of {stamp.sec} s and {stamp.nanosec} ns is no time; mend the publisher")
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def set_stamp(msg: Any, ns: int) -> None:
@@ -93,7 +96,7 @@ def _pixels(msg: Any, dtype: np.dtype[Any], channels: int) -> np.ndarray:
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
     row = width * channels * dtype.itemsize
     data = np.frombuffer(msg.data, np.uint8)
-    if step < row or len(data) != height * step or not len(data):
+    if not row or step < row or len(data) != height * step or not len(data):
         raise WireError(
             f"{width}x{height} {msg.encoding} needs step >= {row} and height x step bytes, "
             f"got step {step} and {len(data)} bytes"
@@ -166,8 +169,14 @@ def set_pose7(position: Any, rotation: Any, pose7: np.ndarray) -> None:
     ).tolist()
 
 
+def in_base_frame(msg: Any) -> None:
+    if msg.header.frame_id != BASE_FRAME:
+        raise WireError(f"frame {msg.header.frame_id!r} is not the base; transform it to {BASE_FRAME!r}")
+
+
 def pose7_from_msg(msg: Any) -> np.ndarray:
-    """PoseStamped -> (7,) position and quaternion xyzw."""
+    """PoseStamped -> (7,) position and quaternion xyzw, in the base frame."""
+    in_base_frame(msg)
     return pose7_from_parts(msg.pose.position, msg.pose.orientation)
 
 
@@ -213,6 +222,7 @@ def fill_joint_states(msg: Any, q: np.ndarray, dq: np.ndarray, width: float, sta
 
 def wrench_from_msg(msg: Any) -> np.ndarray:
     """WrenchStamped -> (6,) force in newtons, then torque in newton metres."""
+    in_base_frame(msg)
     force, torque = msg.wrench.force, msg.wrench.torque
     return finite((force.x, force.y, force.z, torque.x, torque.y, torque.z), "wrench")
 

@@ -15,6 +15,7 @@ from como_ros.messages import (
     BASE_FRAME,
     WireError,
     finite,
+    in_base_frame,
     pose7_from_parts,
     set_floats,
     set_header,
@@ -36,6 +37,7 @@ def _offsets_ns(points: Sequence[Any]) -> np.ndarray:
 
 def chunk_from_msgs(traj: Any) -> tuple[int, np.ndarray, np.ndarray]:
     """MultiDOFJointTrajectory -> stamp, (H,) offsets in ns, (H, 7) end-effector poses in the base frame."""
+    in_base_frame(traj)
     offsets = _offsets_ns(traj.points)
     if any(len(p.transforms) != 1 for p in traj.points):
         raise WireError("every point of a chunk holds exactly one transform, the end effector's pose")

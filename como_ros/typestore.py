@@ -6,13 +6,13 @@ The types are those of ROS 2 Kilted, so a message serialised here has the same b
 from __future__ import annotations
 
 import struct
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from rosbags.interfaces import Nodetype
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
 from como_ros.errors import ComoError
 
@@ -39,6 +39,29 @@ def deserialize(cdr: bytes | memoryview, type_name: str) -> Any:
         return TYPES.deserialize_cdr(cdr, type_name)
     except (SerdeError, ValueError, struct.error) as error:
         raise ComoError(f"{len(cdr)} bytes are no {type_name}: {error}") from error
+
+
+@lru_cache(maxsize=256)
+def type_fault(type_name: str, definition: str, digest: str) -> str:
+    """In which way a bag's own account of a type, as text and as a hash, differs from ours; empty if not."""
+    ours = TYPES.hash_rihs01(type_name)
+    if digest and digest != ours:
+        return f"holds another version of {type_name}: its hash is {digest[:20]}, ours is {ours[:20]}"
+    if not definition or definition == TYPES.generate_msgdef(type_name, ros_version=2)[0]:
+        return ""
+    try:
+        theirs = _hash_of(type_name, definition)
+    except (TypesysError, KeyError, RecursionError, ValueError) as error:
+        return f"defines {type_name} in a way that cannot be read ({str(error).splitlines()[0]})"
+    return "" if theirs == ours else f"defines another version of {type_name} than ours"
+
+
+def _hash_of(type_name: str, definition: str) -> str:
+    is_idl = definition.startswith("=" * 80 + "\nIDL: ")
+    types = get_types_from_idl(definition) if is_idl else get_types_from_msg(definition, type_name)
+    store = get_typestore(Stores.EMPTY)
+    store.register(types)
+    return str(store.hash_rihs01(type_name))
 
 
 @cache

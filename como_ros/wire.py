@@ -149,9 +149,9 @@ def topic(name: str) -> Topic:
 
 def decode(topic_name: str, msg: Any, received_ns: int = 0) -> tuple[str, int, Any]:
     """-> key, capture stamp, value; messages without a header take `received_ns` as their stamp."""
-    key = topic(topic_name).key
-    stamp = stamp_ns(msg) if hasattr(msg, "header") else received_ns
+    key, stamp = topic(topic_name).key, received_ns
     try:
+        stamp = stamp_ns(msg) if hasattr(msg, "header") else received_ns
         return key, stamp, READERS[key.partition("/")[0]](msg)
     except WireError as error:
         raise WireError(f"{topic_name}, message stamped {stamp} ns: {error}") from error

@@ -1,0 +1,62 @@
+"""Read a rosbag2 SQLite file (.db3) row by row, in the order in which it was written. Needs no ROS.
+
+SQLite keeps no checksums: damage to its pages raises, a bit flipped inside a message can only be found where
+the message breaks what its topic promises. Record MCAP where that matters.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from backports import zstd
+
+from como_ros.errors import ComoError
+from como_ros.mcap import Channel, RawMessage
+
+PACKED = "message"
+"""Value of `compression_mode` where every message is a zstd frame of its own."""
+
+
+class SqliteError(ComoError):
+    """The file is no rosbag2 SQLite recording, or is damaged."""
+
+
+class SqliteBag:
+    """One file."""
+
+    def __init__(self, path: Path, compression_mode: str = "") -> None:
+        self.path = path
+        self._packed = compression_mode.lower() == PACKED
+
+    def messages(self) -> Iterator[RawMessage]:
+        unchanging = "" if self.path.with_name(f"{self.path.name}-wal").exists() else "&immutable=1"
+        address = f"{self.path.absolute().as_uri()}?mode=ro{unchanging}"
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as database:
+                channels = _channels(database)
+                rows = database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id")
+                for topic_id, log_ns, data in rows:
+                    yield self._message(channels.get(topic_id), log_ns, data)
+        except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
+            raise SqliteError(f"{self.path} is damaged ({error}); copy it anew or leave it out") from error
+
+    def _message(self, channel: Channel | None, log_ns: object, data: object) -> RawMessage:
+        if channel is None or not isinstance(log_ns, int) or not isinstance(data, bytes):
+            raise SqliteError(f"{self.path} is damaged: a row at {log_ns!r} ns is no message; leave it out")
+        try:
+            return RawMessage(channel, log_ns, zstd.decompress(data) if self._packed else data)
+        except zstd.ZstdError as error:
+            where = f"{self.path}: {channel.topic} at {log_ns} ns"
+            raise SqliteError(f"{where} cannot be decompressed ({error}); leave it out") from error
+
+
+def _channels(database: sqlite3.Connection) -> dict[int, Channel]:
+    """Topics by their id; recordings of Humble and older keep no definitions."""
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    kept = "SELECT topic_type, encoded_message_definition FROM message_definitions"
+    definitions = dict(database.execute(kept)) if "message_definitions" in tables else {}
+    topics = database.execute("SELECT id, name, type, serialization_format FROM topics")
+    return {row[0]: Channel(row[1], row[2], definitions.get(row[2], ""), row[3]) for row in topics}
