@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from como_ros.bag_writer import UNFINISHED, BagError
+from como_ros.bag_writer import CHECKSUM, UNFINISHED, BagError, checksum
 from como_ros.mcap import ends_whole
 from policies.spaces import Contract, ContractError
 
@@ -52,6 +54,8 @@ def read_meta(path: Path, expected: Contract | None = None) -> EpisodeMeta:
     """The episode's contract, instruction and outcome; `expected` is what the reader is made for."""
     path = Path(path)
     custom, closed = custom_data(path)
+    told = custom.pop(CHECKSUM, "")
+    intact = not told or told == checksum(custom)
     try:
         contract = Contract.from_json(custom.pop("contract"))
     except KeyError:
@@ -60,6 +64,8 @@ def read_meta(path: Path, expected: Contract | None = None) -> EpisodeMeta:
         ) from None
     except ContractError as error:
         raise BagError(f"{path}: {error}; record it anew with this version") from error
+    if not intact:
+        raise BagError(f"{path}: its metadata was altered after it was closed; restore it or leave it out")
     if expected is not None:
         expected.require(contract, f"bag {path}")
     said = {key: custom.pop(key, "") for key in ("instruction", "outcome", "git_hash")}
@@ -89,22 +95,36 @@ def bag_information(path: Path) -> dict[str, Any] | None:
     if not metadata.exists():
         return None
     try:
-        info = dict(YAML(typ="safe").load(metadata.read_text("utf8"))["rosbag2_bagfile_information"])
-        dict(info.get("custom_data") or {})
-        _stored_hashes(info)
+        return _parsed(metadata.read_text("utf8"))
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise _damaged(metadata, error) from error
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> dict[str, Any]:
+    """The document, not to be changed; parsing takes longer than reading a second of the arm's state."""
+    info = dict(YAML(typ="safe").load(text)["rosbag2_bagfile_information"])
+    dict(info.get("custom_data") or {})
+    type_hashes(info), message_counts(info)
     return info
 
 
 def type_hashes(info: dict[str, Any] | None) -> dict[str, str]:
     """Topic -> hash of its message type, where the bag was closed by ROS 2 Iron or newer."""
-    return _stored_hashes(info) if info else {}
+    described = [row["topic_metadata"] for row in _topic_rows(info or {})]
+    return {str(row["name"]): str(row.get("type_description_hash") or "") for row in described}
 
 
-def _stored_hashes(info: dict[str, Any]) -> dict[str, str]:
-    rows = [row["topic_metadata"] for row in info.get("topics_with_message_count") or []]
-    return {str(row["name"]): str(row.get("type_description_hash") or "") for row in rows}
+def message_counts(info: dict[str, Any]) -> Counter[str]:
+    """Topic -> messages, as counted when the bag was closed; topics without any are left out."""
+    counts: Counter[str] = Counter()
+    for row in _topic_rows(info):
+        counts[str(row["topic_metadata"]["name"])] += int(row["message_count"])
+    return +counts
+
+
+def _topic_rows(info: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(info.get("topics_with_message_count") or [])
 
 
 def _damaged(path: Path, error: Exception) -> BagError:

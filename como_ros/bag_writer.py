@@ -6,9 +6,11 @@ is open, and for ever if its writer was killed, they stand in `unfinished.json` 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ from policies.spaces import Contract
 
 FLUSH_S = 0.5
 UNFINISHED = "unfinished.json"
+CHECKSUM = "checksum"
+"""Key of the custom data that guards the others: neither YAML nor SQLite has a checksum of its own."""
 INTERRUPTED = "interrupted"
 """Outcome of an episode that nobody closed."""
 
@@ -103,7 +107,8 @@ class EpisodeWriter:
     def close(self, outcome: str, **provenance: str | float | bool) -> None:
         """Write the index and `metadata.yaml`; the outcome is success, kept, `failure: why`, ..."""
         self._custom |= {key: str(value) for key, value in provenance.items()}
-        for key, value in self._told(outcome).items():
+        told = self._told(outcome)
+        for key, value in {**told, CHECKSUM: checksum(told)}.items():
             self._writer.set_custom_data(key, value)
         self._writer.close()
         (self.path / UNFINISHED).unlink()
@@ -145,6 +150,10 @@ def _qos(kind: str) -> Qos:
     return Qos(
         QosHistory.KEEP_LAST, depth, reliability, durability, forever, forever, liveliness, forever, False
     )
+
+
+def checksum(told: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(told), sort_keys=True).encode()).hexdigest()
 
 
 @cache

@@ -7,6 +7,7 @@ that was killed reads up to its last flushed chunk.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from como_ros.bag_meta import (
     EpisodeMeta,
     bag_information,
     episodes,
+    message_counts,
     read_meta,
     recordings,
     type_hashes,
@@ -65,16 +67,20 @@ def read_raw(path: Path) -> Iterator[tuple[Path, RawMessage]]:
 
 
 def _stored(path: Path, info: dict[str, Any] | None) -> Iterator[tuple[Path, RawMessage]]:
-    found = 0
+    found: Counter[str] = Counter()
     for file in recordings(path, info):
         packing = str((info or {}).get("compression_mode") or "")
         stored = Mcap(file) if file.suffix == ".mcap" else SqliteBag(file, packing)
         for raw in stored.messages():
-            found += 1
+            found[raw.channel.topic] += 1
             yield file, raw
-    if info is not None and found != info.get("message_count"):
-        told = f"{found} messages, its metadata {info.get('message_count')}"
-        raise BagError(f"{path} holds {told}; part of it is damaged, copy it anew or leave the episode out")
+    if info is not None and found != (told := message_counts(info)):
+        wrong = {topic: (found[topic], told[topic]) for topic in found | told if found[topic] != told[topic]}
+        listed = ", ".join(f"{topic} {there} of {said}" for topic, (there, said) in sorted(wrong.items()))
+        raise BagError(
+            f"{path} holds other messages than its metadata says ({listed}); part of it is damaged, "
+            "copy it anew or leave the episode out"
+        )
 
 
 def read_arrivals(path: Path, keys: Collection[str] | None = None) -> Iterator[Arrival]:

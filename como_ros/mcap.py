@@ -20,11 +20,14 @@ from lz4 import frame as lz4
 from como_ros.errors import ComoError
 
 MAGIC = b"\x89MCAP0\r\n"
-_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _INDEX, _DATA_END = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x0F
+_HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _INDEX = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
+_DATA_END = 0x0F
 _RECORD = struct.Struct("<BQ")
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
 _DATA_END_BYTES = 4
+_HEADER_BYTES = 256
+"""More than any header takes."""
 _PARTIAL_BYTES = 1 << 20
 """No record but a chunk is longer: one that claims to be, at the end of a file, has a damaged length."""
 
@@ -103,8 +106,7 @@ class Mcap:
 
     def _check_partial(self, opcode: int, body: memoryview, length: int, at: int) -> None:
         """The last record of a file that was cut ends beyond it; so does one whose length is damaged."""
-        told = _chunk_bytes(body) if opcode == _CHUNK else None
-        if (told is not None and told != length) or (opcode != _CHUNK and length > _PARTIAL_BYTES):
+        if not 0 < opcode <= _DATA_END or _own_length(opcode, body, length) != length:
             raise self._damaged(at, f"a record of kind {opcode} claims {length} bytes")
 
     def _chunk(self, chunk: memoryview, at: int) -> Iterator[RawMessage]:
@@ -157,13 +159,19 @@ def ends_whole(path: Path) -> bool:
         return file.read() == MAGIC
 
 
-def _chunk_bytes(chunk: memoryview) -> int | None:
-    """How long a chunk record is by its own account; None where its head is not all there."""
+def _own_length(opcode: int, body: memoryview, length: int) -> int:
+    """How long a record must be by what it begins with; `length` itself where that cannot be told."""
+    if opcode == _INDEX and len(body) >= 6:
+        return 6 + int(struct.unpack_from("<I", body, 2)[0])
     try:
-        _, at = _text(chunk, _CHUNK_HEAD.size)
-        return at + 8 + int(struct.unpack_from("<Q", chunk, at)[0])
+        if opcode == _CHUNK and len(body) >= _CHUNK_HEAD.size + 16:
+            _, at = _text(body, _CHUNK_HEAD.size)
+            return at + 8 + int(struct.unpack_from("<Q", body, at)[0])
+        if opcode == _HEADER and len(body) > _HEADER_BYTES:
+            return _text(body, _text(body, 0)[1])[1]
     except (struct.error, UnicodeDecodeError):
-        return None
+        return -1
+    return length if opcode == _CHUNK or length <= _PARTIAL_BYTES else -1
 
 
 def _unpack_chunk(chunk: memoryview) -> bytes | memoryview:

@@ -70,7 +70,7 @@ def _set_bytes(msg: Any, name: str, pixels: np.ndarray) -> None:
 def finite(values: Any, what: str) -> np.ndarray:
     row = np.array(values, float)
     # one sum is enough where it is finite, which is nearly always
-    if not math.isfinite(row.sum()) and not np.isfinite(row).all():
+    if not math.isfinite(sum(row.tolist())) and not np.isfinite(row).all():
         raise WireError(f"{what} holds a value that is not finite: {row.tolist()}; mend the publisher")
     return row
 

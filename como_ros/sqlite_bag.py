@@ -59,4 +59,7 @@ def _channels(database: sqlite3.Connection) -> dict[int, Channel]:
     kept = "SELECT topic_type, encoded_message_definition FROM message_definitions"
     definitions = dict(database.execute(kept)) if "message_definitions" in tables else {}
     topics = database.execute("SELECT id, name, type, serialization_format FROM topics")
-    return {row[0]: Channel(row[1], row[2], definitions.get(row[2], ""), row[3]) for row in topics}
+    found = {row[0]: Channel(row[1], row[2], definitions.get(row[2], ""), row[3]) for row in topics}
+    if wrong := [channel for channel in found.values() if not all(isinstance(text, str) for text in channel)]:
+        raise sqlite3.DataError(f"a topic is described by {wrong[0]}")
+    return found

@@ -114,6 +114,12 @@ def _chunk_rows(msg: Any) -> np.ndarray:
     return np.column_stack([offsets_ns / 1e9, poses7])
 
 
+def _text(msg: Any) -> str:
+    if not isinstance(msg.data, str):
+        raise WireError(f"data is {type(msg.data).__name__}, not text; send std_msgs/msg/String")
+    return msg.data
+
+
 def _worst_level(msg: Any) -> int:
     return max((_level(status.level) for status in msg.status), default=0)
 
@@ -133,10 +139,10 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "command_pose": pose7_from_msg,
     "command_chunk": _chunk_rows,
     "command_width": lambda msg: float(widths_from_msg(msg)[2][0]),
-    INSTRUCTION: lambda msg: str(msg.data),
-    "supervisor_state": lambda msg: str(msg.data),
+    INSTRUCTION: _text,
+    "supervisor_state": _text,
     "deadman": lambda msg: bool(msg.data),
-    "recorder_state": lambda msg: str(msg.data),
+    "recorder_state": _text,
     "diagnostics": _worst_level,
 }
 
@@ -155,3 +161,6 @@ def decode(topic_name: str, msg: Any, received_ns: int = 0) -> tuple[str, int, A
         return key, stamp, READERS[key.partition("/")[0]](msg)
     except WireError as error:
         raise WireError(f"{topic_name}, message stamped {stamp} ns: {error}") from error
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        what = f"{type(msg).__name__} is no {topic(topic_name).type} ({error}); mend the publisher"
+        raise WireError(f"{topic_name}, message stamped {stamp} ns: {what}") from error

@@ -57,7 +57,7 @@ def test_a_sqlite_bag_that_was_cut_is_named(tmp_path, episode, kept):
     database = next(as_sqlite(episode, tmp_path / "sqlite").glob("*.db3"))
     whole = database.read_bytes()
     database.write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(ComoError, match=r"sqlite\.db3 is damaged|sqlite holds \d+ messages"):
+    with pytest.raises(ComoError, match=r"sqlite\.db3 is damaged|sqlite holds other messages"):
         seen(tmp_path / "sqlite")
 
 
