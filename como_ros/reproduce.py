@@ -39,7 +39,11 @@ STAGES = (
         " --out {work}/motion",
         "motion.json",
     ),
-    Stage("label", "label {work}/motion --videos {work}/videos --out {work}/labels", "label.json"),
+    Stage(
+        "label",
+        "label {work}/motion --videos {work}/videos --bags {work}/demos --out {work}/labels",
+        "label.json",
+    ),
     Stage(
         "finetune",
         "finetune --bags {work}/demos --labels {work}/labels --videos {work}/videos --encoder {work}/encoder"

@@ -33,7 +33,7 @@ DELAY_QUANTILE = 0.75
 class ScheduleConfig:
     replan_every: int = 4
     """Actions of a chunk that are executed before the policy looks again."""
-    max_committed: int = 6
+    max_committed: int = 4
     """Longest prefix the policy was trained to continue."""
 
 

@@ -34,7 +34,7 @@ class EncoderConfig:
 
     blocks: int = 2
     """Residual blocks at 8 x 8."""
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=4000, batch=80))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=1200, batch=80))
     video_share: float = 0.3
     """Share of the images of a batch that come from video rather than from robot episodes."""
     shift_px: int = 6

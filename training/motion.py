@@ -47,7 +47,7 @@ class MotionConfig:
     """Extra weight of a pixel that changes fully between the two frames."""
     video_share: float = 0.5
     """Share of a batch drawn from clips rather than from robot episodes."""
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=3000, batch=64, learning_rate=5e-4))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=900, batch=64, learning_rate=5e-4))
     seed: int = 0
 
     def __post_init__(self) -> None:

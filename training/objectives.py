@@ -25,9 +25,9 @@ from training.optimize import Schedule
 class FinetuneConfig:
     """The policy's size and how it is trained."""
 
-    width: int = 160
-    blocks: int = 4
-    heads: int = 5
+    width: int = 128
+    blocks: int = 3
+    heads: int = 4
     intent_blocks: int = 2
     intent_heads: int = 4
     robot_images: Augmentation = field(default_factory=lambda: Augmentation(copies=8))
@@ -50,7 +50,7 @@ class FinetuneConfig:
     motion_weight: float = 0.5
     """Weight of the latent-motion loss beside the robot's."""
     intent_schedule: Schedule = field(default_factory=lambda: Schedule(steps=1500, batch=64))
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=8000, batch=64))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=64))
     seed: int = 0
 
 
