@@ -82,15 +82,15 @@ class ArmLoop:
         """Hand something to the servo, together with the time of its next round; returns at once."""
         self._inbox.put(lambda now_ns: self.servo and command(self.servo, now_ns))
 
-    def home(self, timeout_s: float = 15.0) -> str:
+    def home(self) -> Future[str]:
         """Sweep to the home joints; allowed while the supervisor says ready."""
-        return self._ask(self._begin_home, timeout_s)
+        return self._ask(self._begin_home)
 
-    def recover(self, timeout_s: float = 15.0) -> str:
+    def recover(self) -> Future[str]:
         """Clear the fault, on consent of whoever calls."""
-        return self._ask(self._recover, timeout_s)
+        return self._ask(self._recover)
 
-    def _ask(self, action: Callable[[Future[str], int], None], timeout_s: float) -> str:
+    def _ask(self, action: Callable[[Future[str], int], None]) -> Future[str]:
         answer: Future[str] = Future()
 
         def attempt(now_ns: int) -> None:
@@ -100,10 +100,7 @@ class ArmLoop:
                 answer.set_exception(error)
 
         self._inbox.put(attempt)
-        try:
-            return answer.result(timeout_s)
-        except TimeoutError:
-            raise ComoError(f"the arm did not finish within {timeout_s:.0f} s") from None
+        return answer
 
     @property
     def alive(self) -> bool:

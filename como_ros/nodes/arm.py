@@ -1,8 +1,9 @@
 """The arm on the wire: state out at the loop's rate, commands in, home and recover as services.
 
-Callbacks only translate and hand over; the control loop has a thread of its own. A commander of chunks that
-offers a liveliness lease is missed within that lease when it dies; one that offers none is missed at the end
-of its chunk only, and the diagnostics say so.
+Callbacks only translate and hand over; the control loop has a thread of its own. There is one executor thread
+only: several, run before others, starve each other of the interpreter. A commander of chunks that offers a
+liveliness lease is missed within that lease when it dies; one that offers none is missed at the end of its
+chunk only, and the diagnostics say so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future as Job
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +19,11 @@ from geometry_msgs.msg import PoseStamped, WrenchStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
 from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
 
 from como_ros import wire
 from como_ros.control.servo import ServoConfig
@@ -32,7 +35,7 @@ from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import message_class, publisher, subscription, trigger
+from como_ros.nodes.wiring import message_class, publisher, subscription
 
 CHUNK_TOPIC = "/arm/command/chunk"
 LEASE_S = 0.1
@@ -93,9 +96,8 @@ class ArmNode(Node):
         self._health = HealthReporter(self, self._diagnose)
         self._told = ""
         self._subscribe()
-        services = ReentrantCallbackGroup()
-        trigger(self, "/arm/home", self._loop.home, callback_group=services)
-        trigger(self, "/arm/recover", self._loop.recover, callback_group=services)
+        self._offer("/arm/home", self._loop.home)
+        self._offer("/arm/recover", self._loop.recover)
         self.create_timer(0.1, self._say_changes)
 
     def _subscribe(self) -> None:
@@ -113,6 +115,22 @@ class ArmNode(Node):
         self._watch = self.create_subscription(
             message_class(CHUNK_TOPIC), CHUNK_TOPIC, lambda _: None, lease, event_callbacks=events, raw=True
         )
+
+    def _offer(self, service: str, begin: Callable[[], Job[str]]) -> None:
+        """A Trigger service that answers when the job is done, while everything else goes on."""
+
+        async def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            job = begin()
+            done: Future[None] = Future(executor=self.executor)
+            job.add_done_callback(lambda _: done.set_result(None))
+            await done
+            refusal = job.exception()
+            response.success = refusal is None
+            response.message = str(refusal) if refusal else job.result()
+            return response
+
+        # the default group runs nothing else while an answer is awaited, not even the supervisor's heartbeat
+        self.create_service(Trigger, service, answer, callback_group=ReentrantCallbackGroup())
 
     # Commands ------------------------------------------------------------------------------------
 
@@ -211,7 +229,7 @@ def _steady_ns(stamp_ns: int) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     run_before_others(PRIORITY)
-    return run_node(ArmNode, argv, lambda: MultiThreadedExecutor(num_threads=3))
+    return run_node(ArmNode, argv)
 
 
 if __name__ == "__main__":
