@@ -163,14 +163,12 @@ class PolicyNode(Node):
         self._sent = chunk
 
     def _hold(self, reason: str) -> None:
-        """Cut the chunk under way short at its next pose, once; start afresh when the world is seen again."""
+        """End the chunk under way at the pose that is due now, once; start afresh when the world is seen."""
         self._refused += 1
         if self._sent is not None:
-            due = self._sent.due_ns
-            at = min(int(np.searchsorted(due, time.time_ns())), len(due) - 1)
-            self._send(
-                ActionChunk(int(due[at]), self._sent.poses[at : at + 1], self._sent.widths[at : at + 1])
-            )
+            now_ns = time.time_ns()
+            at = min(int(np.searchsorted(self._sent.due_ns, now_ns)), len(self._sent.poses) - 1)
+            self._send(ActionChunk(now_ns, self._sent.poses[at : at + 1], self._sent.widths[at : at + 1]))
         self._sent = None
         self._scheduler.reset()
         self._complain(reason)
