@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,31 +97,16 @@ def train_on(
             "every video label failed its confidence gate; train the motion model longer or use mix 0"
         )
     torch.manual_seed(config.seed)
-    identity = identity_of(config, mix=mix, **source)
+    shared: dict[str, Any] = {"seed": config.seed, "identity": identity_of(config, mix=mix, **source)}
     heads = IntentTraining(config, material)
     learned = bool(heads.parts)
     if learned:
-        foreseen = fit(
-            heads,
-            heads.loss,
-            config.intent_schedule,
-            label="intent",
-            resume=out / "intent.resume",
-            seed=config.seed,
-            identity=identity,
-        )
+        schedule, resume = config.intent_schedule, out / "intent.resume"
+        foreseen = fit(heads, heads.loss, schedule, label="intent", resume=resume, **shared)
         heads.load_state_dict(foreseen.weights)
     heads.net.eval().requires_grad_(False)
     model = ExpertTraining(config, material, heads.net if learned else None, mix, contract)
-    result = fit(
-        model,
-        model.loss,
-        config.schedule,
-        label="expert",
-        resume=out / "expert.resume",
-        seed=config.seed,
-        identity=identity,
-    )
+    result = fit(model, model.loss, config.schedule, label="expert", resume=out / "expert.resume", **shared)
     weights = {f"intent.{k}": v for k, v in heads.net.state_dict().items()}
     weights |= {f"expert.{k.removeprefix('net.')}": v for k, v in result.weights.items()}
     artefact.save(
