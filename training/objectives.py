@@ -50,7 +50,7 @@ class FinetuneConfig:
     motion_weight: float = 0.5
     """Weight of the latent-motion loss beside the robot's."""
     intent_schedule: Schedule = field(default_factory=lambda: Schedule(steps=1500, batch=64))
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=64))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=4500, batch=64))
     seed: int = 0
 
 
