@@ -27,7 +27,7 @@ EXTRA_OF |= {"franky": "core", "pyrealsense2": "core", "rclpy": "ros", "tensorrt
 MENDABLE = (ComoError, ContractError, OSError)
 
 app = SubcommandApp()
-bags, encoder, motion = SubcommandApp(), SubcommandApp(), SubcommandApp()
+bags, bench, encoder, motion = SubcommandApp(), SubcommandApp(), SubcommandApp(), SubcommandApp()
 
 
 @app.command
@@ -124,7 +124,24 @@ def bags_check(folder: Positional[Input], *, json: Json = None) -> None:
         raise ComoError(f"{damaged} of {len(rows)} episodes in {folder} are not whole, for the reasons above")
 
 
+@bench.command(name="wire")
+def bench_wire(*, pairs: int = 15, json: Json = None) -> None:
+    """What images cost on the wire and episodes cost to read, against baselines in the same run."""
+    from como_ros.bench_wire import run_bench
+    from como_ros.nodes.wiring import message_class
+
+    rows = run(json, run_bench, message_class("/front/color/image_raw"), pairs)["rows"]
+    for row in rows:
+        told = f"{row['ratio']:.4f} ({row['low']:.4f} to {row['high']:.4f}), gate {row['gate']:.4g}"
+        say(f"{row['id']} {row['what']}: {told}")
+    if missed := [row["id"] for row in rows if not row["ok"]]:
+        raise ComoError(
+            f"{', '.join(missed)} missed the gate; try again on a quiet machine, then look for a cause"
+        )
+
+
 app.command(bags, name="bags", help="Recorded episodes.")
+app.command(bench, name="bench", help="Paired ratios against named baselines.")
 app.command(encoder, name="encoder", help="The frozen visual encoder.")
 app.command(motion, name="motion", help="Latent motion from video.")
 encoder.command(name="train")(cli_learning.encoder_train)

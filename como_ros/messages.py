@@ -20,7 +20,8 @@ from como_ros.errors import ComoError
 BASE_FRAME = "panda_link0"
 ARM_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 FINGER_JOINTS = ("panda_finger_joint1", "panda_finger_joint2")
-CHANNEL_ORDER = {"rgb8": slice(None), "bgr8": slice(None, None, -1)}
+COLOUR = ("rgb8", "bgr8")
+UINT8 = np.dtype(np.uint8)
 
 
 class WireError(ComoError):
@@ -80,9 +81,10 @@ def finite(values: Any, what: str) -> np.ndarray:
 
 def image_from_msg(msg: Any) -> np.ndarray:
     """(h, w, 3) uint8 RGB view; rows may be padded, bgr8 comes back in RGB order."""
-    if msg.encoding not in CHANNEL_ORDER:
-        raise WireError(f"encoding {msg.encoding!r} is no colour image; publish one of {list(CHANNEL_ORDER)}")
-    return _pixels(msg, np.dtype(np.uint8), 3)[:, :, CHANNEL_ORDER[msg.encoding]]
+    if msg.encoding not in COLOUR:
+        raise WireError(f"encoding {msg.encoding!r} is no colour image; publish one of {list(COLOUR)}")
+    pixels = _pixels(msg, UINT8, 3)
+    return pixels if msg.encoding == "rgb8" else pixels[:, :, ::-1]
 
 
 def depth_from_msg(msg: Any) -> np.ndarray:
@@ -94,15 +96,14 @@ def depth_from_msg(msg: Any) -> np.ndarray:
 
 def _pixels(msg: Any, dtype: np.dtype[Any], channels: int) -> np.ndarray:
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
-    row = width * channels * dtype.itemsize
-    data = np.frombuffer(msg.data, np.uint8)
-    if not row or step < row or len(data) != height * step or not len(data):
+    item = dtype.itemsize
+    data = np.frombuffer(msg.data, UINT8)
+    if not 0 < width * channels * item <= step or data.size != height * step or not height:
         raise WireError(
-            f"{width}x{height} {msg.encoding} needs step >= {row} and height x step bytes, "
-            f"got step {step} and {len(data)} bytes"
+            f"{width}x{height} {msg.encoding} needs step >= {width * channels * item} and "
+            f"height x step bytes, got step {step} and {data.size} bytes; mend the publisher"
         )
-    strides = (step, channels * dtype.itemsize, dtype.itemsize)
-    return np.ndarray((height, width, channels), dtype, data.data, strides=strides)
+    return np.ndarray((height, width, channels), dtype, data, 0, (step, channels * item, item))
 
 
 def fill_image(msg: Any, rgb: np.ndarray, stamp_ns: int, frame_id: str) -> Any:
