@@ -188,14 +188,28 @@ def replay(
     ticks_ns: Iterable[int],
     instruction: str = "",
 ) -> Iterator[Observation | Gap]:
-    """Play (arrived_ns, key, stamp_ns, value) as they came and look at every tick as a live loop would."""
-    pending = iter(arrivals)
+    """Play (arrived_ns, key, stamp_ns, value) as they came and look at every tick as a live loop would.
+
+    Where the clock was set back, both arrivals and ticks step back: what arrived after it waits for the ticks
+    after it.
+    """
+    pending = _eras((arrival[0], arrival) for arrival in arrivals)
     following = next(pending, None)
-    for tick_ns in ticks_ns:
-        while following is not None and following[0] <= tick_ns:
-            timeline.push(*following[1:])
+    for era, tick_ns, _ in _eras((tick_ns, None) for tick_ns in ticks_ns):
+        while following is not None and following[:2] <= (era, tick_ns):
+            timeline.push(*following[2][1:])
             following = next(pending, None)
         yield observation_at(timeline, tick_ns, instruction)
+
+
+def _eras(stamped: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, int, Any]]:
+    """How often the clock was set back before each, its stamp, and what it stamps."""
+    era, newest_ns = 0, None
+    for stamp_ns, item in stamped:
+        if newest_ns is not None and stamp_ns < newest_ns - RESET_NS:
+            era, newest_ns = era + 1, stamp_ns
+        newest_ns = stamp_ns if newest_ns is None else max(newest_ns, stamp_ns)
+        yield era, stamp_ns, item
 
 
 # Between two values ------------------------------------------------------------------------------
