@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from como_ros import bags, wire
+from como_ros import bag_repair, bags, wire
+from como_ros.errors import ComoError
 from policies.spaces import CAMERAS, Contract, image_key
 from policies.timeline import EE_POSE, JOINTS, observation_streams
 
@@ -22,14 +23,23 @@ MISSING_FACTOR = 1.5
 PERIODIC = {topic.key for topic in wire.TOPICS.values() if topic.rate_hz > 0}
 
 
-def run_check(folder: Path) -> dict[str, Any]:
+def run_check(folder: Path, repair: bool = False) -> dict[str, Any]:
     """Result of `como bags check`: every episode with its rates, gaps, drops and problems."""
     found = bags.episodes(folder)
     if not found:
         raise bags.BagError(f"{folder} holds no episodes; record some or run `como demos --out {folder}`")
-    rows = [check_episode(path) for path in found]
+    repaired = {path: _repaired(path) for path in found} if repair else {}
+    rows = [check_episode(path) | {"repaired": repaired.get(path, "")} for path in found]
     _compare_contracts(rows)
     return {"episodes": [{key: value for key, value in row.items() if key != "contract"} for row in rows]}
+
+
+def _repaired(path: Path) -> str:
+    """What repairing did; empty where there was nothing to mend."""
+    try:
+        return bag_repair.repair(path) if bag_repair.needs_repair(path) else ""
+    except (ComoError, OSError) as error:
+        return f"not repaired: {error}"
 
 
 def check_episode(path: Path) -> dict[str, Any]:
@@ -47,7 +57,9 @@ def check_episode(path: Path) -> dict[str, Any]:
         row |= {"outcome": meta.outcome, "instruction": meta.instruction, "contract": meta.contract}
         row["recorder_drops"] = json.loads(meta.provenance.get("drops", "{}"))
         if not meta.closed:
-            row["problems"].append("its writer was killed; it reads up to the last flushed chunk")
+            row["problems"].append(
+                "its writer was killed: run `como bags check --repair` to keep what is whole"
+            )
         _check_streams(row, meta.contract, _stamps(path, meta.contract, row["problems"]))
     except ValueError as error:  # every error of ours is one, and so is damaged JSON
         row["problems"].append(str(error))

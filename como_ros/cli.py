@@ -112,13 +112,17 @@ def videos(*, task: Task = "pick_place", clips: int = 50, seed: int = 0, out: Ou
 
 
 @bags.command(name="check")
-def bags_check(folder: Positional[Input], *, json: Json = None) -> None:
-    """Say of every episode whether it is whole: rates, gaps, drops."""
+def bags_check(
+    folder: Positional[Input], *, repair: FlagCreatePairsOff[bool] = False, json: Json = None
+) -> None:
+    """Say of every episode whether it is whole: rates, gaps, drops; --repair rewrites those cut short."""
     must_exist(folder)
     from como_ros.bag_checks import run_check
 
-    rows = run(json, run_check, folder)["episodes"]
+    rows = run(json, run_check, folder, repair)["episodes"]
     for row in rows:
+        if row["repaired"]:
+            say(f"{row['path']}: {row['repaired']}")
         say(f"{row['path']}: {'; '.join(row['problems']) or 'ok'}")
     if damaged := sum(not row["ok"] for row in rows):
         raise ComoError(f"{damaged} of {len(rows)} episodes in {folder} are not whole, for the reasons above")

@@ -1,0 +1,83 @@
+"""Rewrites episodes that were never closed or lost their end: the messages that are whole, with an index.
+
+The original is moved aside, never changed or deleted.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from como_ros import wire
+from como_ros.bag_meta import METADATA, bag_information, message_counts, read_meta, recordings
+from como_ros.bag_writer import BagError, EpisodeWriter
+from como_ros.mcap import Mcap, McapError, RawMessage, ends_whole
+
+ASIDE = "unrepaired"
+"""Folder beside the episodes that takes the originals."""
+SETTLED_S = 5.0
+"""A recording that changed more recently may still be open."""
+
+
+def needs_repair(episode: Path) -> bool:
+    """Never closed, or an MCAP file without its end or with a damaged middle. SQLite mends itself."""
+    files = list(episode.glob("*.mcap"))
+    if not files or not (episode / METADATA).exists() or not all(map(ends_whole, files)):
+        return bool(files)
+    return any(isinstance(raw, str) for raw in _whole(episode))
+
+
+def repair(episode: Path, settled_s: float = SETTLED_S) -> str:
+    """Put a whole bag of the messages that still read in the episode's place; says what was kept."""
+    episode = Path(episode).absolute()
+    age_s = time.time() - max(file.stat().st_mtime for file in episode.glob("*.mcap"))
+    if age_s < settled_s:
+        raise BagError(
+            f"{episode} changed {age_s:.1f} s ago and may still be recorded; stop the recorder first"
+        )
+    aside = episode.parent / ASIDE / episode.name
+    if aside.exists():
+        raise BagError(f"{aside} exists already; move it away, originals are never overwritten")
+    scratch = episode.parent / f".{ASIDE}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    said = _rewrite(episode, scratch / episode.name)
+    aside.parent.mkdir(exist_ok=True)
+    episode.rename(aside)
+    (scratch / episode.name).rename(episode)
+    scratch.rmdir()
+    return f"{said}; the original is in {aside}"
+
+
+def _rewrite(episode: Path, target: Path) -> str:
+    meta = read_meta(episode)
+    kept, left_out, why = 0, set[str](), ""
+    told = {"git_hash": meta.git_hash, **meta.provenance}
+    writer = EpisodeWriter(target, meta.contract, meta.instruction, **told)
+    for raw in _whole(episode):
+        if isinstance(raw, str):
+            why = raw
+        elif raw.channel.topic in wire.TOPICS:
+            writer.write(raw.channel.topic, raw.log_ns, raw.cdr)
+            kept += 1
+        else:
+            left_out.add(raw.channel.topic)
+    if not kept:
+        raise BagError(f"{episode} holds no whole message; nothing can be repaired, leave it out")
+    info = bag_information(episode)
+    once = f" of {message_counts(info).total()}" if info else ""
+    others = f"not on the wire and left out: {', '.join(sorted(left_out))}" if left_out else ""
+    said = "; ".join(filter(None, (f"{kept}{once} messages kept", others, why)))
+    writer.close(meta.outcome, repaired=said)
+    return said
+
+
+def _whole(episode: Path) -> Iterator[RawMessage | str]:
+    """The messages of every file up to its damage, and what that damage is."""
+    for file in recordings(episode, None):
+        try:
+            yield from Mcap(file).messages()
+        except McapError as error:
+            yield str(error)
