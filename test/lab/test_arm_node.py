@@ -19,7 +19,7 @@ from builtin_interfaces.msg import Duration as DurationMsg
 from geometry_msgs.msg import PoseStamped, Transform
 from rclpy.duration import Duration
 from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, String
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 from como_ros import wire
 from como_ros.drivers.priority import run_before_others
@@ -34,7 +34,8 @@ alive = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, liveliness=L
 chunk_out = node.create_publisher(MultiDOFJointTrajectory, "/arm/command/chunk", alive)
 pose_out = node.create_publisher(PoseStamped, "/arm/command/pose", 1)
 deadman_out = node.create_publisher(Bool, "/teleop/deadman", 1)
-time.sleep(1.0)
+while chunk_out.get_subscription_count() < 2 or pose_out.get_subscription_count() < 1:
+    time.sleep(0.05)  # the arm listens to chunks twice, the second time for signs of life
 
 def pose(seconds):
     return start + np.array([0, speed * max(seconds, 0.0), 0, 0, 0, 0, 0])
@@ -46,12 +47,19 @@ def chunk(now_ns, seconds):
         MultiDOFJointTrajectory(), made, MultiDOFJointTrajectoryPoint, Transform, DurationMsg
     )
 
+armed_ns = []
+def on_state(message):
+    if message.data in ("policy", "teleop") and not armed_ns:
+        armed_ns.append(time.time_ns())
+
+node.create_subscription(String, "/supervisor/state", on_state, 1)
 begun, tick = time.time_ns(), 0
 while True:
+    rclpy.spin_once(node, timeout_sec=0)
     now_ns = time.time_ns()
-    seconds = (now_ns - begun) / 1e9 - 0.5
+    seconds = (now_ns - armed_ns[0]) / 1e9 - 0.6 if armed_ns else 0.0
     deadman_out.publish(Bool(data=True))
-    if mode == "chunk" and tick % 20 == 0:
+    if mode == "chunk" and tick % 10 == 0:
         chunk_out.publish(chunk(now_ns, seconds))
     if mode == "pose":
         pose_out.publish(wire.fill_pose(PoseStamped(), pose(seconds), now_ns))
@@ -91,7 +99,7 @@ class Station:
     def told(self, true) -> None:
         wait_until(lambda: (status := self.arm_status()) and true(status.message), "the arm's word")
 
-    def commander(self, mode: str, speed_m_s: float = 0.06):
+    def commander(self, mode: str, speed_m_s: float = 0.08):
         start = wire.pose7_from_msg(self.poses[-1][1]).tolist()
         return self.processes.run([sys.executable, "-c", COMMANDER, mode, repr(start), str(speed_m_s)])
 
