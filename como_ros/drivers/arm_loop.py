@@ -24,6 +24,7 @@ from como_ros.control.supervision import READY
 from como_ros.drivers.franka import HOME_Q, ArmError, ArmState, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
 from como_ros.errors import ComoError
+from policies.spaces import GRIPPER_MAX_M
 
 CONNECTING, TRACKING, HOMING, FAULT = "connecting", "tracking", "homing", "fault"
 HOME_SETTLE_NS = 600_000_000
@@ -83,7 +84,7 @@ class ArmLoop:
         self._inbox.put(lambda now_ns: self.servo and command(self.servo, now_ns))
 
     def home(self) -> Future[str]:
-        """Sweep to the home joints; allowed while the supervisor says ready."""
+        """Sweep to the home joints and open the hand; allowed while the supervisor says ready."""
         return self._ask(self._begin_home)
 
     def recover(self) -> Future[str]:
@@ -206,6 +207,7 @@ class ArmLoop:
             )
         start = self._arm.read().q
         self._arm.track_joints()
+        self.hand.request(GRIPPER_MAX_M)
         self._homing, self.mode = (JointMove(start, np.array(HOME_Q), now_ns), answer), HOMING
 
     def _home_on(self, arm: FrankaArm, now_ns: int) -> None:
