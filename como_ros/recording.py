@@ -42,7 +42,7 @@ class Recording:
         self._queued_bytes = 0
         self._queue_bytes = queue_bytes
         self._closing = False
-        self._sized = False
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="bag writer", daemon=True)
         self._thread.start()
@@ -85,19 +85,32 @@ class Recording:
                 if not batch:
                     self._writer.flush()
         except OSError as error:
-            with self._change:
-                self.error = f"the disk refused ({error.strerror})"
-                self._items.clear()
+            self._give_up(f"the disk refused ({error.strerror})")
+        except ValueError as error:  # a message that is none, cameras that do not agree
+            self._give_up(str(error))
+
+    def _give_up(self, why: str) -> None:
+        with self._change:
+            self.error = why
+            self._items.clear()
 
     def _learn(self, topic: str, cdr: bytes) -> None:
         """The first instruction and image say what the episode is about and how large images are."""
         row = wire.TOPICS[topic]
         if row.key == INSTRUCTION and not self._writer.instruction:
             self._writer.restate(instruction=str(deserialize(cdr, row.type).data))
-        elif row.key in COLOUR_KEYS and not self._sized:
-            image, self._sized = deserialize(cdr, row.type), True
-            size = (int(image.height), int(image.width))
-            self._writer.restate(contract=replace(self._writer.contract, image_hw=size))
+        elif row.key in COLOUR_KEYS and row.key not in self._sizes:
+            image = deserialize(cdr, row.type)
+            self._sizes[row.key] = (int(image.height), int(image.width))
+            contract = replace(self._writer.contract, image_hw=next(iter(self._sizes.values())))
+            self._writer.restate(contract=contract)
+            self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """A contract holds one size for all cameras: an episode of two is refused while it can be mended."""
+        if len(set(self._sizes.values())) > 1:
+            told = ", ".join(f"{key} is {size}" for key, size in self._sizes.items())
+            raise BagError(f"cameras of different sizes ({told}); start the camera node with one size")
 
     def _take(self) -> list[Item] | None:
         """Everything queued; empty when nothing came for a while, None when closed and drained."""

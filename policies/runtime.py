@@ -82,19 +82,7 @@ class Policy:
         return self._seen[1]
 
     def _images(self, observation: Observation) -> np.ndarray:
-        if observation.state.shape != (self.contract.state_dim,) or not np.isfinite(observation.state).all():
-            raise ContractError(
-                f"state must be {self.contract.state_dim} finite numbers, got {observation.state}"
-            )
-        wanted = (*self.contract.image_hw, 3)
-        for name in self.contract.cameras:
-            image = observation.images.get(name)
-            if image is None:
-                raise ContractError(f"no image of camera {name!r}; the bundle reads {self.contract.cameras}")
-            if image.shape != wanted or image.dtype != np.uint8:
-                raise ContractError(
-                    f"camera {name!r} gives {image.shape} {image.dtype}, the bundle reads {wanted} uint8"
-                )
+        self.contract.require_seen(observation)
         return np.stack([observation.images[name] for name in self.contract.cameras])
 
     def _checked_prefix(self, prefix: np.ndarray | None) -> np.ndarray:

@@ -15,6 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from policies.poses import (
+    invert_pose,
+    matrix_from_pose7,
+    matrix_from_quaternion,
+    matrix_from_rot6d,
+    pose7_from_matrix,
+    quaternion_from_matrix,
+    rot6d_from_matrix,
+)
+
 CAMERAS = ("front", "wrist")
 STATE = "state"
 INSTRUCTION = "instruction"
@@ -59,9 +69,22 @@ class Contract:
     version: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("horizon", "state_dim", "action_dim", "version"):
+            self._must_be(name, isinstance(getattr(self, name), int), "a whole number")
         for name in ("horizon", "action_rate_hz", "state_dim", "action_dim"):
-            if getattr(self, name) <= 0:
-                raise ContractError(f"contract: {name} must be positive, got {getattr(self, name)}")
+            value = getattr(self, name)
+            positive = isinstance(value, int | float) and 0 < value < float("inf")
+            self._must_be(name, positive, "positive and finite")
+        named = isinstance(self.cameras, tuple) and all(isinstance(name, str) for name in self.cameras)
+        self._must_be("cameras", named and bool(self.cameras), "names")
+        pair = isinstance(self.image_hw, tuple) and len(self.image_hw) == 2
+        sizes = pair and all(isinstance(size, int) and size > 0 for size in self.image_hw)
+        self._must_be("image_hw", sizes, "a height and a width")
+        self._must_be("robot", isinstance(self.robot, str), "a name")
+
+    def _must_be(self, name: str, holds: bool, what: str) -> None:
+        if not holds:
+            raise ContractError(f"contract: {name} must be {what}, got {getattr(self, name)!r}")
 
     @property
     def period_ns(self) -> int:
@@ -92,6 +115,20 @@ class Contract:
     def require(self, other: Contract, what: str) -> None:
         if found := self.differences(other):
             raise ContractError(f"{what} was made for another contract: " + "; ".join(found))
+
+    def require_seen(self, observation: Observation) -> None:
+        """Refuse a live graph that shows something else than this contract promises, with all of it."""
+        size = (*self.image_hw, 3)
+        found = [f"no image of camera {name!r}" for name in self.cameras if name not in observation.images]
+        for name, image in observation.images.items():
+            if name not in self.cameras:
+                found.append(f"camera {name!r} is not in {self.cameras}")
+            elif image.shape != size or image.dtype != np.uint8:
+                found.append(f"camera {name!r} gives {image.shape} {image.dtype}, not {size} uint8")
+        if observation.state.shape != (self.state_dim,) or not np.isfinite(observation.state).all():
+            found.append(f"state is {observation.state}, not {self.state_dim} finite numbers")
+        if found:
+            raise ContractError("the live graph does not keep the contract: " + "; ".join(found))
 
 
 @dataclass(frozen=True)
@@ -131,80 +168,6 @@ class Intent:
     stamp_ns: int
     tokens: np.ndarray
     """(K, d) float32."""
-
-
-# Rotations ---------------------------------------------------------------------------------------
-
-
-def matrix_from_rot6d(rot6d: np.ndarray) -> np.ndarray:
-    """(..., 6) first two columns -> (..., 3, 3), orthonormalised."""
-    first, second = rot6d[..., :3], rot6d[..., 3:6]
-    x = first / np.linalg.norm(first, axis=-1, keepdims=True)
-    y = second - (x * second).sum(-1, keepdims=True) * x
-    y = y / np.linalg.norm(y, axis=-1, keepdims=True)
-    return np.stack([x, y, np.cross(x, y)], axis=-1)
-
-
-def rot6d_from_matrix(rotation: np.ndarray) -> np.ndarray:
-    return np.concatenate([rotation[..., :, 0], rotation[..., :, 1]], axis=-1)
-
-
-def matrix_from_quaternion(xyzw: np.ndarray) -> np.ndarray:
-    """(..., 4) xyzw -> (..., 3, 3)."""
-    x, y, z, w = np.moveaxis(np.asarray(xyzw, float) / np.linalg.norm(xyzw, axis=-1, keepdims=True), -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
-
-
-def quaternion_from_matrix(rotation: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) -> (..., 4) xyzw with w >= 0, by the largest of the four squared components."""
-    r = np.asarray(rotation, float)
-    xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
-    squares = np.stack([1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz], -1)
-    best = squares.argmax(-1)
-    a, b, c = r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
-    d, e, f = r[..., 0, 1] + r[..., 1, 0], r[..., 0, 2] + r[..., 2, 0], r[..., 1, 2] + r[..., 2, 1]
-    table = np.stack(
-        [
-            np.stack([squares[..., 0], d, e, a], -1),
-            np.stack([d, squares[..., 1], f, b], -1),
-            np.stack([e, f, squares[..., 2], c], -1),
-            np.stack([a, b, c, squares[..., 3]], -1),
-        ],
-        -2,
-    )
-    q = np.take_along_axis(table, best[..., None, None], -2)[..., 0, :]
-    q = q / np.linalg.norm(q, axis=-1, keepdims=True)
-    return np.where(q[..., 3:] < 0, -q, q)
-
-
-# Poses -------------------------------------------------------------------------------------------
-
-
-def matrix_from_pose7(pose7: np.ndarray) -> np.ndarray:
-    """(..., 7) -> (..., 4, 4)."""
-    out = np.zeros((*np.shape(pose7)[:-1], 4, 4))
-    out[..., :3, :3] = matrix_from_quaternion(pose7[..., 3:7])
-    out[..., :3, 3] = pose7[..., :3]
-    out[..., 3, 3] = 1
-    return out
-
-
-def pose7_from_matrix(matrix: np.ndarray) -> np.ndarray:
-    return np.concatenate([matrix[..., :3, 3], quaternion_from_matrix(matrix[..., :3, :3])], -1)
-
-
-def invert_pose(matrix: np.ndarray) -> np.ndarray:
-    out = np.zeros_like(matrix)
-    transposed = np.swapaxes(matrix[..., :3, :3], -1, -2)
-    out[..., :3, :3] = transposed
-    out[..., :3, 3] = -np.einsum("...ij,...j->...i", transposed, matrix[..., :3, 3])
-    out[..., 3, 3] = 1
-    return out
 
 
 # State and actions -------------------------------------------------------------------------------

@@ -120,6 +120,7 @@ def test_images_of_another_size_are_refused_by_name_and_nothing_is_sent(probe, p
     processes.node("policy", bundle=f'"{bundle}"')
     station.state = "policy"
     wait_until(lambda: "camera 'front' gives (64, 64, 3)" in said(health), "the refusal", 30)
+    assert "camera 'wrist' gives (64, 64, 3)" in said(health)
     assert not chunks
 
 

@@ -129,8 +129,8 @@ def test_a_damaged_manifest_is_refused(copied):
 
 
 def test_a_bundle_of_another_contract_is_refused(exported):
-    with pytest.raises(ContractError, match="robot"):
-        runtime.load(exported, contract=Contract(horizon=4, robot="fr3"))
+    with pytest.raises(ContractError, match=r"robot: 'fr3' != 'panda'; action_rate_hz: 20 != 10"):
+        runtime.load(exported, contract=Contract(horizon=4, robot="fr3", action_rate_hz=20))
 
 
 def test_observations_that_do_not_fit_are_refused(exported):

@@ -24,9 +24,9 @@ def joints(stamp_ns: int) -> bytes:
     return serialize(wire.fill_joint_states(msg, np.zeros(7), np.zeros(7), 0.04, stamp_ns))
 
 
-def image(stamp_ns: int) -> bytes:
+def image(stamp_ns: int, size: tuple[int, int] = (6, 8)) -> bytes:
     msg = message("sensor_msgs/msg/Image")
-    return serialize(wire.fill_image(msg, np.zeros((6, 8, 3), np.uint8), stamp_ns, ""))
+    return serialize(wire.fill_image(msg, np.zeros((*size, 3), np.uint8), stamp_ns, ""))
 
 
 def test_everything_queued_is_on_disk_when_the_episode_is_closed(tmp_path):
@@ -48,6 +48,14 @@ def test_the_first_image_and_instruction_say_what_was_recorded(tmp_path):
     meta = bags.read_meta(tmp_path / "e")
     assert meta.contract == Contract(robot="fr3", image_hw=(6, 8))
     assert meta.instruction == "pick up the cube"
+
+
+def test_cameras_of_different_sizes_stop_the_episode_with_both_sizes(tmp_path):
+    recording = Recording(tmp_path / "e", Contract(), PLENTY)
+    recording.put("/front/color/image_raw", START_NS, image(START_NS))
+    recording.put("/wrist/color/image_raw", START_NS, image(START_NS, (4, 4)))
+    with pytest.raises(bags.BagError, match=r"images/front is \(6, 8\), images/wrist is \(4, 4\)"):
+        recording.close("kept")
 
 
 def test_what_does_not_fit_into_the_queue_is_counted_by_topic(tmp_path):
