@@ -20,11 +20,12 @@ def run_demo(
     say: Callable[[str], None] = print,
 ) -> dict:
     """Bring everything up, run the policy, take everything down, draw what happened."""
+    before = episode_folders(out) if out.exists() else []
     say(f"bringing up lab, arm, cameras, supervisor, policy and recorder for {task}")
     result = up(
         "autonomous", Deployment(lab=True, task=task, bundle=str(bundle), out=str(out)), episodes, seed, say
     )
-    recorded = episode_folders(out)[-result["episodes"] :]
+    recorded = [bag for bag in episode_folders(out) if bag not in before]
     videos = [write_video(bag, out / f"{bag.name}.mp4")["video"] for bag in recorded]
     for bag, video in zip(recorded, videos, strict=True):
         say(f"bag {bag}, video {video}")

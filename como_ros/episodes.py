@@ -72,7 +72,7 @@ class EpisodeLoop:
         self._station.call(f"/supervisor/{self._mode}")
         status = self._watch(begun)
         self._station.call("/supervisor/stop")
-        self._station.call("/recorder/keep")
+        self._station.call("/recorder/keep_success" if status["success"] else "/recorder/keep_failure")
         return {
             "seed": seed,
             "success": bool(status["success"]),

@@ -1,11 +1,14 @@
 """`como reproduce`: from raw seeds to a bundle by the commands a person would type, each logged and timed.
 
-A stage whose result is already there is skipped, so an interrupted run goes on where it stopped.
+A stage whose result is already there is skipped, so an interrupted run goes on where it stopped. A folder of
+work belongs to one recipe: other choices or another version of the code are refused.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from como_ros.bag_writer import git_hash
 from como_ros.errors import ComoError
 
 
@@ -54,6 +58,10 @@ STAGES = (
 )
 
 
+REDONE = ("demos", "videos")
+"""Stages that cannot go on in the middle: an unfinished result of theirs is made anew."""
+
+
 def reproduce(
     out: Path,
     work: Path,
@@ -66,6 +74,7 @@ def reproduce(
     """Run every stage in order; result: seconds per stage and the bundle's folder."""
     work.mkdir(parents=True, exist_ok=True)
     names = {"task": task, "episodes": episodes, "clips": clips, "preset": preset, "work": work, "out": out}
+    _claim(work, {**names, "code": git_hash()})
     seconds = {}
     for stage in STAGES:
         result = work / stage.done
@@ -73,6 +82,8 @@ def reproduce(
             say(f"{stage.name}: done before, see {result}")
             continue
         arguments = [word.format(**names) for word in shlex.split(stage.arguments)]
+        if stage.name in REDONE and (unfinished := work / stage.name).exists():
+            shutil.rmtree(unfinished)
         say("como " + " ".join(arguments))
         started = time.monotonic()
         code = subprocess.call([sys.executable, "-m", "como_ros.cli", *arguments, "--json", str(result)])
@@ -81,3 +92,12 @@ def reproduce(
         seconds[stage.name] = round(time.monotonic() - started, 1)
         say(f"{stage.name}: {seconds[stage.name]:.0f} s")
     return {"bundle": str(out), "seconds": sum(seconds.values()), "stages": seconds}
+
+
+def _claim(work: Path, recipe: dict) -> None:
+    """Write the recipe into a new folder of work; refuse to go on with another one."""
+    text = json.dumps({name: str(value) for name, value in recipe.items()}, indent=1)
+    path = work / "recipe.json"
+    if path.exists() and path.read_text() != text:
+        raise ComoError(f"{work} was begun with another recipe, see {path}; give another --work folder")
+    path.write_text(text)

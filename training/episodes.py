@@ -29,6 +29,8 @@ from policies.timeline import Timeline, observation_streams, replay
 LEARNED_FROM = ("success", "kept")
 """Outcomes of episodes that are worth imitating."""
 
+SHORTEST_TICKS = 2
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -60,31 +62,49 @@ def load_episodes(folder: Path) -> tuple[Contract, list[Episode]]:
     good = [meta for meta in metas if meta.outcome in LEARNED_FROM]
     if skipped := len(metas) - len(good):
         sys.stderr.write(f"{skipped} of {len(metas)} episodes in {folder} ended badly: left out\n")
-    if not good:
+    loaded = [part for meta in good for part in load_episode(meta.path, good[0].contract)]
+    if not loaded:
         raise ComoError(f"{folder} holds no good episodes; record some or run `como demos --out {folder}`")
-    return good[0].contract, [load_episode(meta.path, good[0].contract) for meta in good]
+    return good[0].contract, loaded
 
 
-def load_episode(path: Path, contract: Contract) -> Episode:
-    """Play the bag into a timeline and observe at every tick that has a command."""
+def load_episode(path: Path, contract: Contract) -> list[Episode]:
+    """Play the bag into a timeline and observe at every tick that has a command.
+
+    A tick without an observation ends a part: actions never reach across a gap in the recording.
+    """
     meta = bags.read_meta(path)
     contract.require(meta.contract, f"episode {path}")
     events = list(bags.read_events(path))
     poses = [(stamp, value) for key, stamp, value in events if key == "command_pose"]
     widths = [(stamp, value) for key, stamp, value in events if key == "command_width"]
     if not poses or not widths:
-        raise ComoError(
-            f"episode {path} has no commands; only teleoperated or scripted episodes can be learned from"
-        )
+        sys.stderr.write(f"{path} holds no operator's commands: left out\n")
+        return []
     ticks = np.arange(poses[0][0], poses[-1][0] + 1, contract.period_ns)
     arrivals = ((stamp, key, stamp, value) for key, stamp, value in events)
-    looks = replay(Timeline(observation_streams(contract)), arrivals, ticks.tolist(), meta.instruction)
-    seen = [found for found in looks if isinstance(found, Observation)]
-    if len(seen) < 2:
-        raise ComoError(
-            f"episode {path} has {len(seen)} usable ticks; a stream is missing, see `como bags check`"
-        )
-    return _episode_of(path, contract, meta.instruction, seen, poses, widths)
+    looks = list(replay(Timeline(observation_streams(contract)), arrivals, ticks.tolist(), meta.instruction))
+    parts = [part for part in _unbroken(looks) if len(part) >= SHORTEST_TICKS]
+    if not parts:
+        raise ComoError(f"episode {path} has no two usable ticks in a row; see `como bags check`")
+    if gaps := sum(not isinstance(look, Observation) for look in looks[1:-1]):
+        sys.stderr.write(f"{path}: {gaps} ticks without an observation, learned from in {len(parts)} parts\n")
+    names = [path, *(path.with_name(f"{path.name}.{i}") for i in range(1, len(parts)))]
+    return [
+        _episode_of(name, contract, meta.instruction, part, poses, widths)
+        for name, part in zip(names, parts, strict=True)
+    ]
+
+
+def _unbroken(looks: list) -> list[list[Observation]]:
+    """Runs of observations with no gap inside."""
+    parts: list[list[Observation]] = [[]]
+    for look in looks:
+        if isinstance(look, Observation):
+            parts[-1].append(look)
+        elif parts[-1]:
+            parts.append([])
+    return parts
 
 
 def _episode_of(

@@ -1,7 +1,7 @@
-"""Scripted demonstrations in fast mode, written as bags message for message as the recorder writes them.
+"""Scripted demonstrations in fast mode, written as bags by the writer that the recorder uses.
 
-Only successful episodes are kept; failures are counted and named, never silently replaced. Each worker steps
-its own world; the same seeds give the same episodes however many workers share them.
+Every episode is written with its outcome, failures with their reason; learning leaves those out. Each worker
+steps its own world; the same seeds give the same episodes however many workers share them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ _LABS: dict[str, FastLab] = {}
 
 
 def _record(job: _Job) -> dict:
-    lab = _LABS.setdefault(job.task, FastLab(get_task(job.task)))
+    if job.task not in _LABS:
+        _LABS[job.task] = FastLab(get_task(job.task))
+    lab = _LABS[job.task]
     layout = lab.reset(job.seed)
     plan = lab.operator_plan(job.seed)
     writer = EpisodeWriter(

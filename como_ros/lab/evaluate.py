@@ -118,7 +118,8 @@ class _Driver:
 
     def __init__(self, lab: FastLab, policy: Policy, instruction: str, config: EvaluationConfig) -> None:
         self._lab, self._policy, self._instruction, self._config = lab, policy, instruction, config
-        self._scheduler = ChunkScheduler(policy.contract, ScheduleConfig(config.execute))
+        schedule = ScheduleConfig(config.execute, policy.bundle.prefix_longest)
+        self._scheduler = ChunkScheduler(policy.contract, schedule)
         self._servo = Servo(ServoConfig(), ShieldConfig(), lab.ee_pose7, self._now_ns)
         self._width = lab.width_m
         self.inference_s: list[float] = []

@@ -29,6 +29,8 @@ from policies.spaces import Contract
 
 DEPTH = 100
 """Messages a topic may have waiting while this process is held up."""
+KEPT_AS = {"keep": "kept", "keep_success": "success", "keep_failure": "failure"}
+"""Services that end an episode and the outcome they give it; a failure is kept but not learned from."""
 LATCHED = {name for name, topic in wire.TOPICS.items() if topic.qos == "state"}
 
 
@@ -59,8 +61,10 @@ class RecorderNode(Node):
         self._health = HealthReporter(self, self._report)
         for name in wire.TOPICS:
             self._listen(name)
-        for name, action in (("start", self._start), ("keep", self._keep), ("discard", self._discard)):
-            trigger(self, f"/recorder/{name}", action)
+        trigger(self, "/recorder/start", self._start)
+        for name, outcome in KEPT_AS.items():
+            trigger(self, f"/recorder/{name}", partial(self._keep, outcome))
+        trigger(self, "/recorder/discard", self._discard)
         self.create_timer(1.0, self._publish_state)
         self._publish_state()
 
@@ -117,9 +121,9 @@ class RecorderNode(Node):
         self._publish_state()
         return f"recording {self._recording.folder}"
 
-    def _keep(self) -> str:
+    def _keep(self, outcome: str) -> str:
         try:
-            return f"kept {self._end('kept')}"
+            return f"kept {self._end(outcome)}"
         finally:
             self._publish_state()
 

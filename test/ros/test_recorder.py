@@ -96,6 +96,18 @@ def test_discarded_episodes_are_moved_aside_and_their_number_is_not_used_again(p
     assert not probe.call("/recorder/keep")[0]
 
 
+def test_the_operators_verdict_is_the_episodes_outcome(probe, processes, tmp_path):
+    processes.node("recorder", out=tmp_path)
+    for ending in ("keep", "keep_success", "keep_failure"):
+        assert probe.call("/recorder/start")[0]
+        assert probe.call(f"/recorder/{ending}")[0]
+    assert [bags.read_meta(path).outcome for path in bags.episodes(tmp_path)] == [
+        "kept",
+        "success",
+        "failure",
+    ]
+
+
 def test_rates_and_drops_are_told_while_the_episode_runs(probe, processes, traffic, tmp_path):
     told = probe.listen("/diagnostics")
     processes.node("recorder", out=tmp_path)

@@ -30,7 +30,9 @@ def empty(topic: str):
     return message(wire.topic(topic).type)
 
 
-def write_episode(folder: Path, outcome: str = "success", close_at_ms: int = 500) -> None:
+def write_episode(
+    folder: Path, outcome: str = "success", close_at_ms: int = 500, blind_ms: tuple[int, int] = (0, 0)
+) -> None:
     """One second: everything at 50 Hz, cameras at 10 Hz, the command 1 cm ahead, the gripper closing once."""
     writer = EpisodeWriter(folder, CONTRACT, "pick")
     for ms in range(0, 1001, 20):
@@ -42,6 +44,8 @@ def write_episode(folder: Path, outcome: str = "success", close_at_ms: int = 500
             "/arm/ee_pose": wire.fill_pose(empty("/arm/ee_pose"), pose_at(x), now),
             "/arm/command/pose": wire.fill_pose(empty("/arm/command/pose"), pose_at(x + 0.01), now),
         }
+        if blind_ms[0] < ms < blind_ms[1]:
+            del sent["/arm/joint_states"], sent["/arm/ee_pose"]
         if ms % 100 == 0:
             rgb = np.full((16, 16, 3), ms // 10, np.uint8)
             for camera in CONTRACT.cameras:
@@ -94,8 +98,18 @@ def test_episodes_that_ended_badly_are_left_out(tmp_path, capsys):
 
 def test_an_episode_without_commands_cannot_be_learned_from(tmp_path):
     write_episode(tmp_path / "a", close_at_ms=-1)
-    with pytest.raises(ValueError, match="has no commands"):
+    with pytest.raises(ValueError, match="no good episodes"):
         load_episodes(tmp_path)
+    write_episode(tmp_path / "b")
+    assert [e.path.name for e in load_episodes(tmp_path)[1]] == ["b"]
+
+
+def test_actions_never_reach_across_a_hole_in_the_recording(tmp_path):
+    write_episode(tmp_path / "a", blind_ms=(200, 700))
+    parts = load_episodes(tmp_path)[1]
+    assert [part.path.name for part in parts] == ["a", "a.1"]
+    for part in parts:
+        assert np.allclose(np.diff(part.command_poses[:, 0]), 0.1)
 
 
 def test_a_clip_is_resampled_cropped_and_resized(tmp_path):
