@@ -15,11 +15,16 @@ import numpy as np
 
 from como_ros import bag_repair, bags, wire
 from como_ros.errors import ComoError
+from como_ros.stamp_checks import Stamps, stamp_problems
 from policies.spaces import CAMERAS, Contract, image_key
 from policies.timeline import EE_POSE, JOINTS, observation_streams
 
 MISSING_FACTOR = 1.5
 """An interval this many times the median one means that messages are missing."""
+HOUSEKEEPING = ("/rosout", "/parameter_events", "/tf", "/events/", "/robot_description", "/clock")
+"""What every ROS 2 graph publishes beside the wire."""
+CAPTURED = {t.key for t in wire.TOPICS.values() if t.qos in ("sensor", "stream") and t.rate_hz > 0}
+"""Streams stamped where they were captured."""
 PERIODIC = {topic.key for topic in wire.TOPICS.values() if topic.rate_hz > 0}
 
 
@@ -60,23 +65,31 @@ def check_episode(path: Path) -> dict[str, Any]:
             row["problems"].append(
                 "its writer was killed: run `como bags check --repair` to keep what is whole"
             )
-        _check_streams(row, meta.contract, _stamps(path, meta.contract, row["problems"]))
+        stamps = _stamps(path, meta.contract, row["problems"])
+        _check_streams(row, meta.contract, {key: times.captured_ns for key, times in stamps.items()})
+        row["problems"] += stamp_problems({key: stamps[key] for key in sorted(CAPTURED & set(stamps))})
     except ValueError as error:  # every error of ours is one, and so is damaged JSON
         row["problems"].append(str(error))
     row["ok"] = not row["problems"]
     return row
 
 
-def _stamps(path: Path, contract: Contract, problems: list[str]) -> dict[str, np.ndarray]:
-    """Key -> capture stamps in the order of arrival; notes images of the wrong size once a camera."""
-    stamps: dict[str, list[int]] = defaultdict(list)
+def _stamps(path: Path, contract: Contract, problems: list[str]) -> dict[str, Stamps]:
+    """Key -> times in the order of arrival; notes wrong image sizes and unknown topics, each once."""
+    times: dict[str, list[tuple[int, int]]] = defaultdict(list)
     wrong: dict[str, tuple[int, ...]] = {}
-    for _, key, stamp_ns, value in bags.read_arrivals(path):
-        stamps[key].append(stamp_ns)
+    unknown: dict[str, int] = {}
+    for arrived_ns, key, stamp_ns, value in bags.read_arrivals(path, passed_over=unknown):
+        times[key].append((arrived_ns, stamp_ns))
         if key.startswith("images/") and value.shape[:2] != contract.image_hw:
             wrong[key] = value.shape[:2]
     problems += [f"{key} is {size}, the contract says {contract.image_hw}" for key, size in wrong.items()]
-    return {key: np.array(values, np.int64) for key, values in stamps.items()}
+    problems += [
+        f"{topic}, first at {first_ns} ns, is not on the wire; remap it or keep it out of episodes"
+        for topic, first_ns in unknown.items()
+        if not topic.startswith(HOUSEKEEPING)
+    ]
+    return {key: Stamps(*np.array(rows, np.int64).T) for key, rows in times.items()}
 
 
 def _check_streams(row: dict[str, Any], contract: Contract, stamps: dict[str, np.ndarray]) -> None:

@@ -83,10 +83,12 @@ def _stored(path: Path, info: dict[str, Any] | None) -> Iterator[tuple[Path, Raw
         )
 
 
-def read_arrivals(path: Path, keys: Collection[str] | None = None) -> Iterator[Arrival]:
+def read_arrivals(
+    path: Path, keys: Collection[str] | None = None, passed_over: dict[str, int] | None = None
+) -> Iterator[Arrival]:
     """Every message on the wire's topics, as it arrived; array values are views of the recording.
 
-    With `keys` only theirs are decoded. Topics that are not on the wire are passed over.
+    With `keys` only theirs are decoded. `passed_over` takes the other topics, with their first arrival.
     """
     wanted = {t.name for t in wire.TOPICS.values() if keys is None or t.key in keys}
     path = Path(path)
@@ -96,6 +98,8 @@ def read_arrivals(path: Path, keys: Collection[str] | None = None) -> Iterator[A
     for file, raw in _stored(path, info):
         channel = raw.channel
         if channel.topic not in wanted:
+            if passed_over is not None:
+                passed_over.setdefault(channel.topic, raw.log_ns)
             continue
         if channel not in checked:
             _check_channel(file, channel, hashes.get(channel.topic, ""))

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from como_ros import bags, wire
 from como_ros.bag_checks import run_check
-from como_ros.typestore import message
+from como_ros.bag_meta import custom_data
+from como_ros.typestore import TYPES, message
 from policies.spaces import Contract
 
 START_NS = 1_700_000_000_000_000_000
@@ -15,13 +17,21 @@ MS = 1_000_000
 POSE7 = np.array([0.4, 0, 0.3, 1, 0, 0, 0])
 
 
-def write_episode(folder: Path, skip=lambda topic, i: False, contract: Contract | None = None) -> Path:
-    """One second; `skip(topic, index)` leaves a message out."""
+def write_episode(
+    folder: Path,
+    skip=lambda topic, i: False,
+    contract: Contract | None = None,
+    spoil=lambda topic, i, msg: None,
+    arrives_ns=lambda topic: 0,
+) -> Path:
+    """One second; `skip` leaves a message out, `spoil` changes one, `arrives_ns` is how long each takes."""
     writer = bags.EpisodeWriter(folder, contract or Contract(image_hw=(8, 8)), "pick up the cube", drops="{}")
 
     def put(topic: str, i: int, msg: object) -> None:
         if not skip(topic, i):
-            writer.write_message(topic, msg, wire.stamp_ns(msg))
+            arrived_ns = wire.stamp_ns(msg) + arrives_ns(topic)
+            spoil(topic, i, msg)
+            writer.write_message(topic, msg, arrived_ns)
 
     for i in range(100):
         stamp_ns = START_NS + i * 10 * MS
@@ -85,6 +95,58 @@ def test_one_damaged_episode_does_not_hide_the_others(tmp_path):
     rows = run_check(tmp_path)["episodes"]
     assert [row["ok"] for row in rows] == [True, False, True]
     assert "episode_000001.mcap is cut short" in rows[1]["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("topic", "spoil", "named"),
+    [
+        ("/arm/joint_states", lambda m: m.position.__setitem__(2, np.nan), "not finite"),
+        ("/front/color/image_raw", lambda m: setattr(m, "encoding", "yuv422"), "'yuv422' is no colour image"),
+        ("/arm/ee_pose", lambda m: setattr(m.header, "frame_id", "camera"), "'camera' is not the base"),
+        ("/arm/ee_pose", lambda m: setattr(m.header.stamp, "nanosec", 2**31), "is no time"),
+    ],
+)
+def test_one_bad_message_is_named_by_file_topic_stamp_and_remedy_and_the_rest_reads(
+    tmp_path, topic, spoil, named
+):
+    write_episode(tmp_path / "episode_000000")
+    write_episode(
+        tmp_path / "episode_000001", spoil=lambda name, i, msg: name == topic and i == 5 and spoil(msg)
+    )
+    rows = run_check(tmp_path)["episodes"]
+    assert [row["ok"] for row in rows] == [True, False]
+    (problem,) = rows[1]["problems"]
+    arrived_ns = START_NS + (500 if "image" in topic else 50) * MS
+    assert f"episode_000001.mcap: {topic} at {arrived_ns} ns" in problem
+    assert named in problem
+    assert "; record it anew or leave the episode out" in problem
+
+
+def test_a_topic_that_is_not_on_the_wire_is_named_but_not_what_ros_itself_publishes(tmp_path):
+    episode = write_episode(tmp_path / "e")
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for key, value in custom_data(episode)[0].items():
+            writer.set_custom_data(key, value)
+        connections = {
+            name: writer.add_connection(name, kind, typestore=TYPES)
+            for name, kind in {
+                "/rosout": "rcl_interfaces/msg/Log",
+                "/side/color/image_raw": "sensor_msgs/msg/Image",
+                **{topic.name: topic.type for topic in wire.TOPICS.values()},
+            }.items()
+        }
+        for name in ("/rosout", "/side/color/image_raw"):
+            writer.write(connections[name], START_NS, b"not looked into")
+        for _, raw in bags.read_raw(episode):
+            writer.write(connections[raw.channel.topic], raw.log_ns, raw.cdr)
+    (problem,) = only_row(tmp_path / "bag")["problems"]
+    assert problem.startswith(f"/side/color/image_raw, first at {START_NS} ns, is not on the wire; remap it")
+
+
+def test_a_clock_ahead_of_the_recorders_is_found_in_a_bag(tmp_path):
+    row = only_row(write_episode(tmp_path / "e", arrives_ns=lambda topic: -50 * MS * ("wrist" in topic)))
+    (problem,) = row["problems"]
+    assert problem.startswith("images/wrist is stamped 0.050 s after it arrived")
 
 
 def test_an_episode_of_another_contract_is_named_with_the_difference(tmp_path):
