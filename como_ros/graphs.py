@@ -92,11 +92,10 @@ def graph(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
 
 
 def environment(deployment: Deployment) -> dict[str, str]:
-    """Variables of the processes: what the user has set, else our choice; a lab stays on this machine."""
+    """Variables of the processes: the user's, else our choice; a lab stays on this machine, always."""
     ours = {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp", "PYTHONUNBUFFERED": "1"}
-    if deployment.lab:
-        ours["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    return {name: os.environ.get(name, value) for name, value in ours.items()}
+    chosen = {name: os.environ.get(name, value) for name, value in ours.items()}
+    return chosen | ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"} if deployment.lab else {})
 
 
 def _node(name: str, **parameters: Any) -> Process:

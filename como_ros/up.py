@@ -125,15 +125,15 @@ def graph_up(scenario: str, deployment: Deployment, logs: Path) -> Iterator[tupl
     os.environ.update(variables)  # the station speaks as the nodes do
     from como_ros.nodes.station import Station
 
-    with sigterm_interrupts(), Running(processes, logs, variables) as running:
+    with sigterm_interrupts(), Station() as station, Running(processes, logs, variables) as running:
+        station.require_alone()
         if deployment.lab:
             running.start("lab")
             _wait_for_lab(running, deployment.lab_control)
         running.start()
-        with Station() as station:
-            nodes = [process.name for process in processes if process.is_node]
-            station.wait_ready(nodes, NODES_READY_S, running.check)
-            yield running, station
+        nodes = [process.name for process in processes if process.is_node]
+        station.wait_ready(nodes, NODES_READY_S, running.check)
+        yield running, station
 
 
 def _wait_for_lab(running: Running, control: str) -> None:
@@ -141,10 +141,16 @@ def _wait_for_lab(running: Running, control: str) -> None:
     while True:
         running.check()
         with contextlib.suppress(ComoError):
-            LabClient(control).close()
-            return
+            client = LabClient(control)
+            answers = int(client.status()["pid"])
+            client.close()
+            if answers == running.pid("lab"):
+                return
         if time.monotonic() > deadline:
-            raise ComoError(f"the lab was not ready after {LAB_READY_S:.0f} s; see {running.log('lab')}")
+            raise ComoError(
+                f"the lab was not ready after {LAB_READY_S:.0f} s, perhaps another holds the arm's ports; "
+                f"see {running.log('lab')}"
+            )
         time.sleep(0.1)
 
 

@@ -13,6 +13,7 @@ import argparse
 import fcntl
 import gc
 import logging
+import os
 import queue
 import signal
 import sys
@@ -130,6 +131,7 @@ class LabArm(MujocoFrankaSim):
             "reason": reason,
             "time": float(self.data.time),
             "ready": True,
+            "pid": os.getpid(),
             "task": self.task.name,
             "seed": self.seed,
             "instruction": self.task.sample(self.seed).instruction,

@@ -19,6 +19,8 @@ from como_ros.errors import ComoError
 from como_ros.nodes.wiring import publisher, subscription
 
 SERVICE_TIMEOUT_S = 30.0
+ALONE_S = 1.0
+"""How long discovery may take to find another graph on the network."""
 
 
 class Station:
@@ -68,6 +70,17 @@ class Station:
             if time.monotonic() > deadline:
                 said = "; ".join(f"{name}: {self.message(name)}" for name in missing)
                 raise ComoError(f"not ready after {timeout_s:.0f} s: {said}; see the logs")
+            time.sleep(0.05)
+
+    def require_alone(self) -> None:
+        """Refuse to join a domain in which a supervisor already speaks: two graphs would drive one arm."""
+        deadline = time.monotonic() + ALONE_S
+        while time.monotonic() < deadline:
+            if self._node.count_publishers("/supervisor/state"):
+                domain = self._context.get_domain_id()
+                raise ComoError(
+                    f"a graph is already running in ROS domain {domain}; end it or set another ROS_DOMAIN_ID"
+                )
             time.sleep(0.05)
 
     def figures(self, node: str) -> dict[str, str]:

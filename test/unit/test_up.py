@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from como_ros.errors import ComoError
-from como_ros.graphs import Deployment, Process, graph
+from como_ros.graphs import Deployment, Process, environment, graph
 from como_ros.up import Running
 
 STUBBORN = """
@@ -115,3 +115,9 @@ def test_a_choice_that_cannot_work_is_refused_with_the_remedy(scenario, deployme
 def test_text_parameters_that_look_like_numbers_stay_text():
     command = Process("camera", "como_ros.nodes.camera", {"serials": ["0815"], "rate_hz": 30}).command
     assert command[-3:] == ['serials:=["0815"]', "-p", "rate_hz:=30"]
+
+
+def test_a_lab_stays_on_this_machine_whatever_the_shell_exports(monkeypatch):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    assert environment(Deployment(lab=True))["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert "ROS_AUTOMATIC_DISCOVERY_RANGE" not in environment(Deployment())
