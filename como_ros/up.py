@@ -104,17 +104,18 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, so that both signals leave through the same door."""
+def stop_signals_interrupt() -> Iterator[None]:
+    """SIGTERM and SIGINT raise KeyboardInterrupt, even where a shell started us with SIGINT ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -125,7 +126,7 @@ def graph_up(scenario: str, deployment: Deployment, logs: Path) -> Iterator[tupl
     os.environ.update(variables)  # the station speaks as the nodes do
     from como_ros.nodes.station import Station
 
-    with sigterm_interrupts(), Station() as station, Running(processes, logs, variables) as running:
+    with stop_signals_interrupt(), Station() as station, Running(processes, logs, variables) as running:
         station.require_alone()
         if deployment.lab:
             running.start("lab")
