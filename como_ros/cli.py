@@ -39,6 +39,22 @@ def lab(*, task: Task = "pick_place", seed: int = 0) -> None:
 
 
 @app.command
+def doctor(
+    *, lab: FlagCreatePairsOff[bool] = False, out: Path = Path("out/episodes"), json: Json = None
+) -> None:
+    """Check this machine before a robot is switched on; --lab leaves out what only a robot needs."""
+    from como_ros.doctor import run_doctor
+
+    checks = run(json, run_doctor, out, lab)["checks"]
+    for check in checks:
+        say(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {check['detail']}")
+    if failed := [check["name"] for check in checks if not check["ok"]]:
+        raise ComoError(
+            f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}; remedies stand above"
+        )
+
+
+@app.command
 def up(
     scenario: Positional[Literal["teleop", "autonomous"]],
     *,
