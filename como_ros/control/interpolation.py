@@ -81,19 +81,6 @@ class HoldPath:
         return self._setpoint
 
 
-class CoastPath:
-    """Go on with a twist that dies away within `coast_s`, then stay."""
-
-    def __init__(self, start: Setpoint, start_ns: int, coast_s: float) -> None:
-        self._start, self._start_ns, self._coast_s = start, start_ns, coast_s
-
-    def at(self, now_ns: int) -> Setpoint:
-        gone_s = min(max((now_ns - self._start_ns) / 1e9, 0.0), self._coast_s)
-        left = 1 - gone_s / self._coast_s
-        reached = self._start.after(gone_s * (1 + left) / 2)
-        return Setpoint(reached.pose7, left * self._start.twist)
-
-
 class ChunkPath:
     """Through timed poses; before the first and after the last it stays."""
 

@@ -8,23 +8,22 @@ follows chunks. In every other state, and as soon as commands are missing, it br
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from como_ros.control.interpolation import (
     BlendPath,
     ChunkPath,
-    CoastPath,
     HoldPath,
     Path,
     Setpoint,
     blend_seconds,
     stop_path,
 )
-from como_ros.control.rotations import vector_from_matrix
 from como_ros.control.shield import ShieldConfig, guard
 from como_ros.control.supervision import POLICY, TELEOP
+from como_ros.control.tracking import OperatorPath, Speeds, TrackingConfig, approach
 
 HOLDING, FOLLOWING = "holding", "following"
 
@@ -35,7 +34,6 @@ class ServoConfig:
 
     blend_s: float = 0.2
     """Over which the difference between an old and a new chunk fades out."""
-    teleop_blend_s: float = 0.1
     stop_s: float = 0.06
     """Braking time when a hold begins."""
     pose_timeout_s: float = 0.1
@@ -45,6 +43,7 @@ class ServoConfig:
     """Commands due later than this are refused: some clock has jumped."""
     max_dt_s: float = 0.02
     """A tick that came late may not move the arm further than this much time would."""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
 class Servo:
@@ -52,6 +51,8 @@ class Servo:
 
     def __init__(self, config: ServoConfig, shield: ShieldConfig, pose7: np.ndarray, now_ns: int) -> None:
         self._config, self._shield = config, shield
+        # a hair below what the shield allows, so that rounding does not look like speeding
+        self._fastest = Speeds(0.99 * shield.max_speed_m_s, 0.99 * shield.max_turn_rad_s)
         self.counters: Counter[str] = Counter()
         self.last_refusal = ""
         self._state, self._heartbeat_ns = "", -(10**18)
@@ -75,7 +76,8 @@ class Servo:
         self._forget()
 
     def _forget(self) -> None:
-        self._pose: tuple[Setpoint, int, int] | None = None
+        self._operator: OperatorPath | None = None
+        self._heard_ns = 0
         self._chunk: ChunkPath | None = None
         self._next: ChunkPath | None = None
         self._commander_lost = False
@@ -98,10 +100,12 @@ class Servo:
             return ""
         if refusal := self._refusal(Setpoint.still(pose7), stamp_ns, now_ns):
             return refusal
-        twist = self._drive_twist(pose7, stamp_ns)
-        self._pose = Setpoint(pose7, twist), stamp_ns, now_ns
-        coast = CoastPath(Setpoint(pose7, twist), stamp_ns, self._config.pose_timeout_s)
-        self._follow(coast, now_ns, self._config.teleop_blend_s)
+        if self._operator is None or now_ns - self._heard_ns > round(self._config.pose_timeout_s * 1e9):
+            self._operator = OperatorPath(self._config.tracking, self._fastest)
+        if stamp_ns <= self._operator.newest_ns:
+            return self._refuse("age: the pose is older than the one before; is there a second publisher?")
+        self._operator.add(np.asarray(pose7, float), stamp_ns)
+        self._path, self._heard_ns, self.activity = self._operator, now_ns, FOLLOWING
         return ""
 
     def command_chunk(self, due_ns: np.ndarray, poses7: np.ndarray, now_ns: int) -> str:
@@ -144,17 +148,6 @@ class Servo:
         verdict = guard(self._shield, first, self._last, dt_s=1e9, age_s=age_s)
         return self._refuse(verdict.reason) if verdict.refused else ""
 
-    def _drive_twist(self, pose7: np.ndarray, stamp_ns: int) -> np.ndarray:
-        """How fast the operator moves, from the last two poses."""
-        if self._pose is None:
-            return np.zeros(6)
-        last, last_ns, _ = self._pose
-        dt_s = (stamp_ns - last_ns) / 1e9
-        if not 0.005 < dt_s < self._config.pose_timeout_s:
-            return last.twist if 0 <= dt_s <= 0.005 else np.zeros(6)
-        turn = vector_from_matrix(Setpoint.still(pose7).rotation @ last.rotation.T)
-        return np.concatenate([pose7[:3] - last.pose7[:3], turn]) / dt_s
-
     # Ticks ---------------------------------------------------------------------------------------
 
     def tick(self, now_ns: int) -> Setpoint:
@@ -162,13 +155,19 @@ class Servo:
         if why := self._why_hold(now_ns):
             self._hold(why, now_ns)
         dt_s = min(max((now_ns - self._last_ns) / 1e9, 1e-3), self._config.max_dt_s)
-        verdict = guard(self._shield, self._path.at(now_ns), self._last, dt_s)
+        verdict = guard(self._shield, self._wanted(now_ns, dt_s), self._last, dt_s)
         if verdict.reason:
             self.counters[verdict.kind] += 1
         if verdict.reason or self.activity == FOLLOWING:
             self.reason = verdict.reason
         self._last, self._last_ns = verdict.setpoint, now_ns
         return verdict.setpoint
+
+    def _wanted(self, now_ns: int, dt_s: float) -> Setpoint:
+        goal = self._path.at(now_ns)
+        if self._path is not self._operator:
+            return goal
+        return approach(self._config.tracking, goal, self._last, dt_s, self._fastest)
 
     def width(self, now_ns: int) -> float | None:
         """The gripper width that is due; none while holding."""
@@ -192,9 +191,9 @@ class Servo:
         return f"supervisor is {self._state}"
 
     def _why_not_driven(self, now_ns: int) -> str:
-        if self._pose is None:
+        if self._operator is None:
             return "no pose commanded yet"
-        if (now_ns - self._pose[2]) / 1e9 > self._config.pose_timeout_s:
+        if (now_ns - self._heard_ns) / 1e9 > self._config.pose_timeout_s:
             return "commands stopped"
         return ""
 

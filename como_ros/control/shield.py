@@ -55,9 +55,7 @@ class Verdict:
         return self.reason.partition(":")[0]
 
 
-def guard(
-    config: ShieldConfig, wanted: Setpoint, last: Setpoint, dt_s: float, age_s: float = 0.0
-) -> Verdict:
+def guard(config: ShieldConfig, wanted: Setpoint, last: Setpoint, dt_s: float, age_s: float = 0.0) -> Verdict:
     """Judge a set-point that follows `last` after `dt_s` and rests on a command `age_s` old."""
     refusal = _not_usable(config, wanted, age_s) or _jump(config, wanted, last)
     if refusal and not (refusal.startswith("jump") and config.on_jump == "clamp"):

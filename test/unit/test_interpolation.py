@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from como_ros.control.interpolation import (
     BlendPath,
     ChunkPath,
-    CoastPath,
     HoldPath,
     Setpoint,
     blend_seconds,
@@ -138,14 +137,6 @@ def test_the_twist_of_a_blend_is_the_rate_of_its_pose(seed, ms):
     old, new = chunk(seed), chunk(seed + 1)
     blended = BlendPath(old.at(100 * MS), 100 * MS, new, 0.2)
     np.testing.assert_allclose(blended.at(ms * MS).twist, rate(blended, ms * MS), atol=0.03)
-
-
-def test_coasting_dies_away_smoothly():
-    start = Setpoint(walk(3, 1)[0], np.array([0.3, 0, 0, 0, 0, 0.5]))
-    path = CoastPath(start, 0, 0.1)
-    np.testing.assert_allclose(path.at(50 * MS).twist, rate(path, 50 * MS), atol=1e-3)
-    assert not path.at(100 * MS).twist.any()
-    np.testing.assert_allclose(path.at(500 * MS).pose7[:3], start.pose7[:3] + [0.015, 0, 0], atol=1e-9)
 
 
 @given(SEEDS)

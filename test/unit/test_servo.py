@@ -227,3 +227,85 @@ def test_a_late_tick_does_not_leap():
     bench.now_ns += 300 * MS
     after = bench.step(1).pose7[1]
     assert after - before <= 0.8 * 0.02 + 1e-6
+
+
+class Operator:
+    """Hands the servo a pose every 20 ms while it ticks every 10 ms."""
+
+    def __init__(self, where, bench: Bench | None = None) -> None:
+        self.bench, self.where = bench or Bench(), where
+        self.behind_m: list[float] = []
+
+    def drive(self, seconds: float) -> None:
+        begun_ns = self.bench.now_ns
+        for _ in range(round(seconds / 0.02)):
+            self.bench.servo.command_pose(self.pose7(begun_ns), self.bench.now_ns, self.bench.now_ns)
+            for _ in range(2):
+                gap = self.bench.step(1).pose7[:3] - self.pose7(begun_ns)[:3]
+                self.behind_m.append(float(np.linalg.norm(gap)))
+
+    def pose7(self, begun_ns: int) -> np.ndarray:
+        return START + [0, self.where((self.bench.now_ns - begun_ns) / 1e9), 0, 0, 0, 0, 0]
+
+    @property
+    def y(self) -> np.ndarray:
+        return np.array([sent.pose7[1] for sent in self.bench.sent])
+
+
+@pytest.mark.parametrize("speed_m_s", [0.1, 0.2, 0.3])
+def test_the_arm_follows_an_operator_with_less_than_60_ms_of_lag(speed_m_s):
+    operator = Operator(lambda t: speed_m_s * t)
+    operator.drive(1.0)
+    lag_ms = np.array(operator.behind_m[30:]) / speed_m_s * 1e3
+    assert lag_ms.max() < 60, f"{lag_ms.max():.0f} ms behind at {speed_m_s} m/s"
+
+
+def test_a_hand_that_sways_is_followed_within_1_cm():
+    operator = Operator(lambda t: 0.1 * (1 - np.cos(2 * np.pi * 0.5 * t)))  # peaks at 0.31 m/s
+    operator.drive(2.0)
+    assert max(operator.behind_m) < 0.01, f"{max(operator.behind_m) * 1e3:.1f} mm"
+
+
+@pytest.mark.parametrize("step_m", [0.01, 0.05, 0.10, 0.14])
+def test_a_step_is_approached_from_one_side_and_not_overshot_by_5_mm(step_m):
+    operator = Operator(lambda t: step_m if t > 0.1 else 0.0)
+    operator.drive(1.5)
+    assert operator.y.min() >= -1e-6
+    assert operator.y.max() < step_m + 0.005
+    assert operator.y[-1] == pytest.approx(step_m, abs=1e-3)
+
+
+@pytest.mark.parametrize("step_m", [0.01, 0.05, 0.10, 0.14])
+def test_a_step_followed_by_silence_never_moves_the_other_way(step_m):
+    operator = Operator(lambda t: step_m if t > 0.09 else 0.0)
+    operator.drive(0.12)
+    operator.bench.step(60)
+    assert np.diff(operator.y).min() >= -1e-6
+    assert 0 < operator.y[-1] < step_m + 0.005
+    assert operator.bench.speed == 0
+
+
+def test_an_operator_out_of_reach_is_refused_and_followed_again_when_back():
+    operator = Operator(lambda t: 0.3 if 0.2 < t < 0.6 else 0.02)
+    operator.drive(1.5)
+    assert operator.bench.servo.counters["refused jump"] > 15
+    assert operator.y.max() < 0.025
+    assert operator.y[-1] == pytest.approx(0.02, abs=1e-3)
+    assert operator.bench.servo.activity == FOLLOWING
+
+
+def test_the_speed_of_a_driven_arm_changes_by_no_more_than_its_acceleration_allows():
+    operator = Operator(lambda t: 0.14 * (int(t / 0.3) % 2))
+    operator.drive(2.0)
+    twists = np.array([sent.twist[:3] for sent in operator.bench.sent])
+    assert np.linalg.norm(np.diff(twists, axis=0), axis=1).max() < 0.06
+    rates = np.diff(operator.y) / 0.01
+    assert np.abs(rates - (twists[1:, 1] + twists[:-1, 1]) / 2).max() < 1e-6
+
+
+def test_a_pose_older_than_the_one_before_is_refused():
+    bench = Bench()
+    bench.drive(0.2)
+    assert bench.servo.command_pose(bench.sent[-1].pose7, bench.now_ns - 50 * MS, bench.now_ns).startswith(
+        "age"
+    )
