@@ -16,6 +16,8 @@ EARLY_NS = 5_000_000
 """So much after its arrival a message may be stamped: clocks are never exactly equal."""
 PACE = 0.1
 """How far the stamps' pace may differ from the clock's, as a share."""
+APART_NS = 1_000_000_000
+"""And by how much in all: on a machine that is held up messages arrive in heaps."""
 UNSTEADY_NS = 3_000_000
 """Below this spread a stream's stamps are its own."""
 BETTER = 3.0
@@ -51,7 +53,8 @@ def _alone(key: str, stamps: Stamps) -> Iterable[str]:
         told = f"{-latency[first] / 1e9:.3f} s after it arrived, first at {stamps.captured_ns[first]} ns"
         yield f"{key} is stamped {told}; put its clock right or stamp it when it is captured"
     arrived, captured = (times[-1] - times[0] for times in stamps)
-    if len(latency) >= ENOUGH and arrived > 0 and abs(captured / arrived - 1) > PACE:
+    apart = abs(captured - arrived)
+    if len(latency) >= ENOUGH and arrived > 0 and apart > max(PACE * arrived, APART_NS):
         told = f"{captured / arrived:.2f} times the pace of the clock from {stamps.captured_ns[0]} ns on"
         yield f"{key} has stamps that run at {told}; they are another stream's or counted, stamp at capture"
 

@@ -1,6 +1,7 @@
 """Vocabulary, wire and data contract name the same keys, topics, rates and sizes."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,33 @@ def test_the_page_states_the_sizes_of_the_vocabulary():
 
 def test_every_topic_of_the_wire_can_be_decoded():
     assert {topic.key.partition("/")[0] for topic in wire.TOPICS.values()} == set(wire.READERS)
+
+
+def rows_of(section: str) -> list[list[str]]:
+    """The cells of the table in one section of the page, `<camera>` expanded, without its head."""
+    body = PAGE.read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in body.splitlines() if line.startswith("| ")][1:]
+    return [
+        [cell.replace("<camera>", camera) for cell in row]
+        for row in rows
+        for camera in (spaces.CAMERAS if "<camera>" in row[0] else ("",))
+    ]
+
+
+def test_the_page_lists_type_and_quality_of_service_of_every_topic():
+    wired = sorted([topic.name, topic.type, topic.qos] for topic in wire.TOPICS.values())
+    assert sorted(rows_of("On the wire")) == wired
+
+
+def test_the_page_says_of_every_field_of_the_contract_what_it_costs_to_change_it():
+    rows = rows_of("The contract")
+    assert [row[0] for row in rows] == [field.name for field in fields(spaces.Contract)]
+    assert all(len(row) == 3 and all(row) for row in rows)
+
+
+def test_the_page_states_how_each_stream_is_sampled():
+    documented_as = {row[0]: row[1:] for row in rows_of("Observed") if len(row) == 3}
+    for key, stream in timeline.observation_streams(spaces.Contract()).items():
+        policy, age = documented_as["images" if key.startswith("images/") else key]
+        assert policy.startswith(stream.policy)
+        assert float(age.removesuffix(" s")) * 1e9 == stream.max_age_ns
