@@ -9,6 +9,7 @@ import tyro
 from tyro.conf import Positional
 
 from como_ros.results import Input, Json, OptionalInput, Out, Preset, Task, must_exist, run, say
+from policies.spaces import EVALUATION_SEEDS_FROM
 
 Engines = Annotated[str, tyro.conf.arg(metavar="NAMES", help="onnx, tensorrt_rtx, or both with a comma.")]
 
@@ -99,12 +100,19 @@ def evaluate(
     *,
     task: Task = "pick_place",
     episodes: int = 100,
-    seed: int = 1000,
+    seed: int = EVALUATION_SEEDS_FROM,
     workers: int = 2,
+    ros: bool = False,
+    out: Path = Path("out/evaluate"),
     json: Json = None,
 ) -> None:
-    """Count successes over consecutive seeds in fast mode, with a Wilson interval."""
+    """Count successes over consecutive seeds, in fast mode or with --ros on the whole graph."""
     must_exist(bundle)
+    if ros:
+        from como_ros.up import evaluate_on_graph
+
+        run(json, evaluate_on_graph, bundle, task, episodes, seed, out, say)
+        return
     from como_ros.lab.evaluate import EvaluationConfig, evaluate
 
     def progress(row: dict[str, Any]) -> None:

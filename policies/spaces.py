@@ -41,6 +41,8 @@ MOTION_TOKENS = 8
 MOTION_DIM = 128
 
 GRIPPER_MAX_M = 0.08
+EVALUATION_SEEDS_FROM = 10_000
+"""Seeds from here on measure; nothing is ever trained or tuned on them."""
 INSTRUCTION_BYTES = 64
 
 

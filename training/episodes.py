@@ -16,6 +16,7 @@ from como_ros import bags
 from como_ros.errors import ComoError
 from policies.spaces import (
     EE_POSITION,
+    EVALUATION_SEEDS_FROM,
     GRIPPER,
     Contract,
     Observation,
@@ -56,9 +57,11 @@ class Episode:
         return pose7_from_state(self.states)
 
 
-def load_episodes(folder: Path) -> tuple[Contract, list[Episode]]:
-    """Every episode below `folder` that ended well; all of one contract."""
+def load_episodes(folder: Path, measuring: bool = False) -> tuple[Contract, list[Episode]]:
+    """Every episode below `folder` that ended well; all of one contract; evaluation seeds for measuring only."""
     metas = [bags.read_meta(path) for path in bags.episodes(folder)]
+    if not measuring:
+        _refuse_evaluation_seeds(metas)
     good = [meta for meta in metas if meta.outcome in LEARNED_FROM]
     if skipped := len(metas) - len(good):
         sys.stderr.write(f"{skipped} of {len(metas)} episodes in {folder} ended badly: left out\n")
@@ -66,6 +69,16 @@ def load_episodes(folder: Path) -> tuple[Contract, list[Episode]]:
     if not loaded:
         raise ComoError(f"{folder} holds no good episodes; record some or run `como demos --out {folder}`")
     return good[0].contract, loaded
+
+
+def _refuse_evaluation_seeds(metas: list[bags.EpisodeMeta]) -> None:
+    for meta in metas:
+        seed = meta.provenance.get("seed", "")
+        if seed.isdigit() and int(seed) >= EVALUATION_SEEDS_FROM:
+            raise ComoError(
+                f"{meta.path} comes from seed {seed}; seeds from {EVALUATION_SEEDS_FROM} on are for evaluation "
+                "only, train on others"
+            )
 
 
 def load_episode(path: Path, contract: Contract) -> list[Episode]:

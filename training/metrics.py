@@ -34,7 +34,7 @@ def score(model: Path, bags: Path) -> dict[str, float]:
     """The latent motion's metrics on robot episodes."""
     net, config, found = motion.load(model)
     encoder = open_encoder(model / ENCODER, found.contract)
-    contract, episodes = load_episodes(bags)
+    contract, episodes = load_episodes(bags, measuring=True)
     found.contract.require(contract, f"bags {bags}")
     data = motion_data(episodes, [], encoder, copies=0)
     return score_on(net, data, episodes, round(config.gap_s * data.rate_hz))

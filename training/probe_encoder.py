@@ -58,7 +58,7 @@ def _probe_camera(
 
 def probe_folder(encoder: Path, bags: Path) -> dict[str, float]:
     frozen = open_encoder(encoder)
-    contract, episodes = load_episodes(bags)
+    contract, episodes = load_episodes(bags, measuring=True)
     frozen.contract.require(contract, f"bags {bags}")
     return probe_encoder(frozen, episodes)
 

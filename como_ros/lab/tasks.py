@@ -14,8 +14,6 @@ import numpy as np
 from como_ros.errors import ComoError
 from como_ros.lab import scene
 
-EVALUATION_SEEDS_FROM = 10_000
-
 
 @dataclass(frozen=True)
 class Layout:

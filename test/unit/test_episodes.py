@@ -31,10 +31,14 @@ def empty(topic: str):
 
 
 def write_episode(
-    folder: Path, outcome: str = "success", close_at_ms: int = 500, blind_ms: tuple[int, int] = (0, 0)
+    folder: Path,
+    outcome: str = "success",
+    close_at_ms: int = 500,
+    blind_ms: tuple[int, int] = (0, 0),
+    seed: int = 3,
 ) -> None:
     """One second: everything at 50 Hz, cameras at 10 Hz, the command 1 cm ahead, the gripper closing once."""
-    writer = EpisodeWriter(folder, CONTRACT, "pick")
+    writer = EpisodeWriter(folder, CONTRACT, "pick", seed=seed)
     for ms in range(0, 1001, 20):
         now, x = START_NS + ms * MS, ms / 1000
         sent = {
@@ -110,6 +114,13 @@ def test_actions_never_reach_across_a_hole_in_the_recording(tmp_path):
     assert [part.path.name for part in parts] == ["a", "a.1"]
     for part in parts:
         assert np.allclose(np.diff(part.command_poses[:, 0]), 0.1)
+
+
+def test_evaluation_seeds_are_refused_for_training_and_read_for_measuring(tmp_path):
+    write_episode(tmp_path / "a", seed=10_000)
+    with pytest.raises(ValueError, match="comes from seed 10000; .* train on others"):
+        load_episodes(tmp_path)
+    assert len(load_episodes(tmp_path, measuring=True)[1]) == 1
 
 
 def test_a_clip_is_resampled_cropped_and_resized(tmp_path):
