@@ -58,7 +58,7 @@ class Episode:
 
 
 def load_episodes(folder: Path, measuring: bool = False) -> tuple[Contract, list[Episode]]:
-    """Every episode below `folder` that ended well; all of one contract; evaluation seeds for measuring only."""
+    """Every episode below `folder` that ended well; evaluation seeds only when `measuring`."""
     metas = [bags.read_meta(path) for path in bags.episodes(folder)]
     if not measuring:
         _refuse_evaluation_seeds(metas)
@@ -76,8 +76,8 @@ def _refuse_evaluation_seeds(metas: list[bags.EpisodeMeta]) -> None:
         seed = meta.provenance.get("seed", "")
         if seed.isdigit() and int(seed) >= EVALUATION_SEEDS_FROM:
             raise ComoError(
-                f"{meta.path} comes from seed {seed}; seeds from {EVALUATION_SEEDS_FROM} on are for evaluation "
-                "only, train on others"
+                f"{meta.path} comes from seed {seed}; seeds from {EVALUATION_SEEDS_FROM} on are for "
+                "evaluation only, train on others"
             )
 
 

@@ -118,7 +118,7 @@ def test_actions_never_reach_across_a_hole_in_the_recording(tmp_path):
 
 def test_evaluation_seeds_are_refused_for_training_and_read_for_measuring(tmp_path):
     write_episode(tmp_path / "a", seed=10_000)
-    with pytest.raises(ValueError, match="comes from seed 10000; .* train on others"):
+    with pytest.raises(ValueError, match="comes from seed 10000"):
         load_episodes(tmp_path)
     assert len(load_episodes(tmp_path, measuring=True)[1]) == 1
 
