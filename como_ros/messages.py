@@ -40,7 +40,8 @@ def stamp_ns(msg: Any) -> int:
 
 
 def set_stamp(msg: Any, ns: int) -> None:
-    msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(int(ns), 1_000_000_000)
+    stamp = msg.header.stamp
+    stamp.sec, stamp.nanosec = divmod(int(ns), 1_000_000_000)
 
 
 def set_header(msg: Any, ns: int, frame_id: str) -> None:

@@ -40,6 +40,8 @@ class RecorderConfig:
     """Folder that takes the episodes."""
     task: str = ""
     robot: str = "panda"
+    calibration: str = ""
+    """File of the station's calibration; its text is embedded in every episode."""
     queue_mb: int = 256
     """Memory for messages that wait for the disk; beyond it they are dropped and counted."""
     min_free_gb: float = 1.0
@@ -52,6 +54,7 @@ class RecorderNode(Node):
     def __init__(self) -> None:
         super().__init__("recorder")
         self._config = declare_config(self, RecorderConfig)
+        self._calibration = _text_of(self._config.calibration)
         self._shelf = EpisodeShelf(Path(self._config.out), self._config.min_free_gb)
         self._recording: Recording | None = None
         self._failure = ""
@@ -114,6 +117,7 @@ class RecorderNode(Node):
             Contract(robot=self._config.robot),
             self._config.queue_mb * 1_000_000,
             task=self._config.task,
+            calibration=self._calibration,
         )
         self._reported = (time.monotonic(), Counter())
         for topic in LATCHED & set(self._latest):
@@ -176,6 +180,14 @@ class RecorderNode(Node):
             **rates,
         }
         return Health(self._status(), ok=not drops and not recording.error, figures=figures)
+
+
+def _text_of(file: str) -> str:
+    """The file's text, or nothing where none is named."""
+    try:
+        return Path(file).read_text("utf8") if file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BagError(f"calibration {file} cannot be read ({error}); give another file") from error
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -29,7 +29,8 @@ def counts(episode: Path) -> Counter:
 
 
 def test_every_message_reaches_the_bag(probe, processes, traffic, tmp_path):
-    processes.node("recorder", out=tmp_path, task="pick_place")
+    (tmp_path / "station.json").write_text('{"T_base_camera": {}}')
+    processes.node("recorder", out=tmp_path, task="pick_place", calibration=tmp_path / "station.json")
     instruction = probe.speak("/policy/instruction")
     instruction.publish(String(data="pick up the cube"))
     source = traffic(60, 200)
@@ -43,6 +44,7 @@ def test_every_message_reaches_the_bag(probe, processes, traffic, tmp_path):
     meta = bags.read_meta(episode)
     assert (meta.instruction, meta.outcome, meta.contract.image_hw) == ("pick up the cube", "kept", (48, 64))
     assert found["instruction"] == 1
+    assert meta.provenance["calibration"] == '{"T_base_camera": {}}'
     row = check_episode(episode)
     assert row["recorder_drops"] == {}
     assert row["problems"] == ["ee_pose was never recorded"]
