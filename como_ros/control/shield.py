@@ -1,7 +1,7 @@
 """The last look at every set-point before it reaches the arm: finite, fresh, inside the box, slow, no jump.
 
 Pure: what is wanted and what was sent last go in, what may be sent and why comes out. A refused set-point
-leaves the last one standing still; a clamped one is the nearest allowed.
+leaves the last one standing still (the servo then brakes instead); a clamped one is the nearest allowed.
 """
 
 from __future__ import annotations
@@ -112,20 +112,29 @@ def _into_box(config: ShieldConfig, wanted: Setpoint, last: Setpoint) -> tuple[S
 
 
 def _slow_down(config: ShieldConfig, wanted: Setpoint, last: Setpoint, dt_s: float) -> tuple[Setpoint, str]:
-    """Go as far towards the wanted pose as the speed limits allow; never feed a faster twist forward."""
-    step, turn = distance(wanted, last)
-    twist = wanted.twist.copy()
-    for part, limit in ((twist[:3], config.max_speed_m_s), (twist[3:], config.max_turn_rad_s)):
-        part *= min(1.0, limit / max(float(np.linalg.norm(part)), 1e-9))
-    share = min(
-        1.0,
-        config.max_speed_m_s * dt_s / max(step, 1e-9),
-        config.max_turn_rad_s * dt_s / max(turn, 1e-9),
-    )
+    """Go as far towards the wanted pose as the speed limits allow; feed no twist forward that is not gone."""
+    gap = wanted.pose7[:3] - last.pose7[:3]
+    turn = vector_from_matrix(wanted.rotation @ last.rotation.T)
+    speed, rate = _length(gap) / dt_s, _length(turn) / dt_s
+    linear, angular = _length(wanted.twist[:3]), _length(wanted.twist[3:])
+    twist = _share(config, linear, angular) * wanted.twist
+    share = _share(config, speed, rate)
     if share >= 1.0:
         return Setpoint(wanted.pose7, twist), ""
-    position = last.pose7[:3] + share * (wanted.pose7[:3] - last.pose7[:3])
-    way = vector_from_matrix(wanted.rotation @ last.rotation.T)
-    rotation = matrix_from_vector(share * way) @ last.rotation
-    reason = f"too fast: {step / dt_s:.2f} m/s and {turn / dt_s:.2f} rad/s, slowed to {share:.0%}"
-    return Setpoint(np.concatenate([position, xyzw_from_matrix(rotation)]), twist), reason
+    for part, gone in ((twist[:3], share * speed), (twist[3:], share * rate)):
+        part *= min(1.0, gone / max(_length(part), 1e-9))
+    rotation = matrix_from_vector(share * turn) @ last.rotation
+    pose7 = np.concatenate([last.pose7[:3] + share * gap, xyzw_from_matrix(rotation)])
+    reason = f"too fast: {speed:.2f} m/s and {rate:.2f} rad/s, slowed to {share:.0%}"
+    return Setpoint(pose7, twist), reason
+
+
+def _length(v: np.ndarray) -> float:
+    return float(np.linalg.norm(v))
+
+
+def _share(config: ShieldConfig, speed_m_s: float, rate_rad_s: float) -> float:
+    """By how much a motion must be slowed, as a whole, to keep both limits."""
+    return min(
+        1.0, config.max_speed_m_s / max(speed_m_s, 1e-9), config.max_turn_rad_s / max(rate_rad_s, 1e-9)
+    )

@@ -83,6 +83,20 @@ def test_too_fast_is_slowed_along_the_way():
     np.testing.assert_allclose(verdict.setpoint.pose7[:3], [0.508, 0, 0.3])
 
 
+def test_a_rotation_that_slows_the_step_slows_the_twist_with_it():
+    turned = matrix_from_vector(np.array([0, 0, 0.04])) @ HERE.rotation  # 4 rad/s, twice the limit
+    pose7 = np.concatenate([HERE.pose7[:3] + [0.004, 0, 0], quaternion_from_matrix(turned)])
+    wanted = Setpoint(pose7, np.array([0.4, 0, 0, 0, 0, 4.0]))
+    sent = guard(CONFIG, wanted, HERE, DT_S).setpoint
+    np.testing.assert_allclose(sent.pose7[:3] - HERE.pose7[:3], [0.002, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(sent.twist, [0.2, 0, 0, 0, 0, 2.0], atol=1e-6)
+
+
+def test_a_twist_too_fast_in_one_part_is_slowed_in_both():
+    verdict = guard(CONFIG, moved(twist=[0.4, 0, 0, 0, 0, 4.0]), HERE, DT_S)
+    np.testing.assert_allclose(verdict.setpoint.twist, [0.2, 0, 0, 0, 0, 2.0])
+
+
 def test_outside_the_box_is_clamped_and_the_outward_velocity_dropped():
     last = moved(z=-0.29)
     verdict = guard(CONFIG, moved(z=-0.30, twist=[0.1, 0, -0.2, 0, 0, 0]), last, DT_S)
