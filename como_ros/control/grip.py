@@ -1,9 +1,11 @@
-"""From a stream of wanted widths to few hand commands: hysteresis keeps the fingers from chattering. Pure."""
+"""From timed widths to few hand commands: what counts, what is due, and no chattering. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from policies.spaces import GRIPPER_MAX_M
 
@@ -37,3 +39,35 @@ def decide(config: GripConfig, wanted_m: float, last: HandCommand | None) -> Han
     if last and last.kind == "move" and abs(wanted_m - last.width_m) < config.deadband_m:
         return None
     return HandCommand("move", wanted_m)
+
+
+class WidthQueue:
+    """Timed widths that wait until they are due; each is handed out once."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[int, float]] = []
+        self._accepted: int | None = None
+        self._offered: tuple[int, list[tuple[int, float]]] | None = None
+
+    def put(self, due_ns: np.ndarray, widths: np.ndarray) -> None:
+        """In place of those still to come."""
+        self._due = list(zip(due_ns.tolist(), widths.tolist(), strict=True))
+
+    def offer(self, stamp_ns: int, due_ns: np.ndarray, widths: np.ndarray) -> None:
+        """Widths that belong to the chunk with this stamp; they count once that chunk has been accepted."""
+        if stamp_ns == self._accepted:
+            self.put(due_ns, widths)
+        else:
+            self._offered = stamp_ns, list(zip(due_ns.tolist(), widths.tolist(), strict=True))
+
+    def accept(self, stamp_ns: int) -> None:
+        """The chunk with this stamp is to be executed."""
+        self._accepted = stamp_ns
+        if self._offered is not None and self._offered[0] == stamp_ns:
+            self._due, self._offered = self._offered[1], None
+
+    def take(self, now_ns: int) -> float | None:
+        """The newest width that has become due since the last call."""
+        due = [width for due_ns, width in self._due if due_ns <= now_ns]
+        self._due = self._due[len(due) :]
+        return due[-1] if due else None

@@ -7,6 +7,9 @@ numbers and the other way about. Radians, metres, seconds, Nm.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from como_ros.errors import ComoError
 
@@ -74,3 +77,18 @@ def get_limits(robot: str) -> RobotLimits:
     if robot not in LIMITS:
         raise ComoError(f"no limits for robot {robot!r}; known robots: {', '.join(sorted(LIMITS))}")
     return LIMITS[robot]
+
+
+def set_limits(robot: Any, limits: RobotLimits) -> None:
+    """Our table into franky's robot, as far as its build lets them be raised."""
+    for name, row in (
+        ("translation", limits.translation),
+        ("rotation", limits.rotation),
+        ("elbow", limits.elbow),
+    ):
+        for quantity in ("velocity", "acceleration", "jerk"):
+            held = getattr(robot, f"{name}_{quantity}_limit")
+            held.set(min(getattr(row, quantity), held.max))
+    for quantity in ("velocity", "acceleration", "jerk"):
+        held = getattr(robot, f"joint_{quantity}_limit")
+        held.set(np.minimum(getattr(limits, f"joint_{quantity}"), held.max))

@@ -2,7 +2,9 @@
 
 Pure: every call is given the time, in nanoseconds of a clock that only moves forward; the caller translates
 stamps to it. The arm moves in two states of the supervisor only: `teleop` follows single poses, `policy`
-follows chunks. In every other state, and as soon as commands are missing, it brakes and holds.
+follows chunks. In every other state, and as soon as commands are missing, it brakes and holds. Arming is an
+edge: after a fault, a reconnection or a silent supervisor, `teleop` and `policy` count only once `stopped` or
+`ready` has been seen.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from como_ros.control.grip import WidthQueue
 from como_ros.control.interpolation import (
     BlendPath,
     ChunkPath,
@@ -22,10 +25,12 @@ from como_ros.control.interpolation import (
     stop_path,
 )
 from como_ros.control.shield import ShieldConfig, guard
-from como_ros.control.supervision import POLICY, TELEOP
+from como_ros.control.supervision import POLICY, READY, STOPPED, TELEOP
 from como_ros.control.tracking import OperatorPath, Speeds, TrackingConfig, approach
 
 HOLDING, FOLLOWING = "holding", "following"
+WAITING = ("no pose commanded yet", "commands stopped", "no chunk commanded yet", "chunk ran out")
+"""Holds of an armed arm whose commands are merely missing; every other one is a stop or a fault."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,10 @@ class Servo:
         self.counters: Counter[str] = Counter()
         self.last_refusal = ""
         self._state, self._heartbeat_ns = "", -(10**18)
-        self._barred = ""
+        self._barred = self.released = False
+        """Whether the supervisor went from `stopped` to `ready` last: a person has looked."""
+        self.halted = ""
+        """The stop or fault that holds the arm, or nothing; the hand must not start anything meanwhile."""
         self.reset(pose7, now_ns)
 
     @property
@@ -67,9 +75,10 @@ class Servo:
     def reset(self, pose7: np.ndarray, now_ns: int, rearm: bool = False) -> None:
         """Hold where the arm is now; nothing commanded before counts.
 
-        With `rearm`, after a fault: nothing moves until the supervisor has changed its state.
+        With `rearm`, after a start, a reconnection or a fault: nothing moves until the supervisor has been
+        seen in `stopped` or `ready`.
         """
-        self._barred = self._state if rearm else ""
+        self._barred = (rearm or self._barred) and self._state not in (STOPPED, READY)
         self._last, self._last_ns = Setpoint.still(pose7), now_ns
         self._path: Path = HoldPath(pose7)
         self.activity, self.reason = HOLDING, "nothing commanded yet"
@@ -77,22 +86,29 @@ class Servo:
 
     def _forget(self) -> None:
         self._operator: OperatorPath | None = None
-        self._heard_ns = 0
         self._chunk: ChunkPath | None = None
         self._next: ChunkPath | None = None
-        self._commander_lost = False
-        self._widths: list[tuple[int, float]] = []
+        self._heard_ns, self._commander_lost = 0, False
+        self._widths = WidthQueue()
 
     # Events --------------------------------------------------------------------------------------
 
     def supervise(self, state: str, now_ns: int) -> None:
         """The supervisor's word; a change of state drops every command given before."""
+        self._watch(now_ns)
         self._heartbeat_ns = now_ns
+        if state in (STOPPED, READY):
+            self._barred = False
         if state != self._state:
+            self.released = (self._state, state) == (STOPPED, READY)
             self._state = state
             self._forget()
-        if state != self._barred:
-            self._barred = ""
+
+    def _watch(self, now_ns: int) -> None:
+        """A supervisor that has been silent for too long counts for nothing, and must be armed anew."""
+        if self._state and now_ns - self._heartbeat_ns > round(self._config.heartbeat_timeout_s * 1e9):
+            self._state, self._barred, self.released = "", True, False
+            self._forget()
 
     def command_pose(self, pose7: np.ndarray, stamp_ns: int, now_ns: int) -> str:
         """One pose to be at; returns why it was refused, or nothing."""
@@ -108,28 +124,38 @@ class Servo:
         self._path, self._heard_ns, self.activity = self._operator, now_ns, FOLLOWING
         return ""
 
-    def command_chunk(self, due_ns: np.ndarray, poses7: np.ndarray, now_ns: int) -> str:
-        """Timed poses; returns why they were refused, or nothing."""
+    def command_chunk(
+        self, due_ns: np.ndarray, poses7: np.ndarray, now_ns: int, stamp_ns: int | None = None
+    ) -> str:
+        """Timed poses; returns why they were refused, or nothing.
+
+        `stamp_ns` is what its widths are known by; without one, when its first pose is due.
+        """
         if self._state != POLICY or self._barred:
             return ""
         if poses7.shape != (len(due_ns), 7) or not np.isfinite(poses7).all():
-            shape = poses7.shape
-            return self._refuse(f"not finite: poses of shape {shape}, finite ones of (H, 7) are needed")
+            return self._refuse(f"not finite: poses {poses7.shape}, finite ones of shape (H, 7) are needed")
         if due_ns[-1] < now_ns - round(self._shield.max_age_s * 1e9):
             return self._refuse(f"age: the chunk ended {(now_ns - due_ns[-1]) / 1e9:.2f} s ago")
         path = ChunkPath(due_ns, poses7)
         if refusal := self._refusal(path.at(max(now_ns, path.start_ns)), path.start_ns, now_ns, aged=False):
             return refusal
         self._next, self._commander_lost = path, False
+        self._widths.accept(path.start_ns if stamp_ns is None else stamp_ns)
         return ""
 
-    def command_widths(self, due_ns: np.ndarray, widths: np.ndarray, now_ns: int) -> str:
-        """Timed gripper widths, in place of those still to come."""
+    def command_widths(
+        self, due_ns: np.ndarray, widths: np.ndarray, now_ns: int, stamp_ns: int | None = None
+    ) -> str:
+        """Timed gripper widths, in place of those still to come; a policy's count with their chunk only."""
         if self._state not in (TELEOP, POLICY) or self._barred:
             return ""
         if due_ns[-1] < now_ns - 10**9:
             return self._refuse(f"age: the last width was due {(now_ns - due_ns[-1]) / 1e9:.2f} s ago")
-        self._widths = list(zip(due_ns.tolist(), widths.tolist(), strict=True))
+        if self._state == TELEOP:
+            self._widths.put(due_ns, widths)
+        else:
+            self._widths.offer(int(due_ns[0]) if stamp_ns is None else stamp_ns, due_ns, widths)
         return ""
 
     def commander_lost(self) -> None:
@@ -152,10 +178,17 @@ class Servo:
 
     def tick(self, now_ns: int) -> Setpoint:
         """The set-point to send now."""
-        if why := self._why_hold(now_ns):
+        why = self._why_hold(now_ns)
+        self.halted = "" if why in WAITING else why
+        if why:
             self._hold(why, now_ns)
         dt_s = min(max((now_ns - self._last_ns) / 1e9, 1e-3), self._config.max_dt_s)
         verdict = guard(self._shield, self._wanted(now_ns, dt_s), self._last, dt_s)
+        if verdict.refused and self.activity == FOLLOWING:
+            # what is followed leads where the arm may not go: brake, and wait for the next command
+            self._forget()
+            self._hold(self._refuse(verdict.reason), now_ns)
+            verdict = guard(self._shield, self._path.at(now_ns), self._last, dt_s)
         if verdict.reason:
             self.counters[verdict.kind] += 1
         if verdict.reason or self.activity == FOLLOWING:
@@ -170,20 +203,15 @@ class Servo:
         return approach(self._config.tracking, goal, self._last, dt_s, self._fastest)
 
     def width(self, now_ns: int) -> float | None:
-        """The gripper width that is due; none while holding."""
-        if self.activity == HOLDING:
-            return None
-        due = [width for due_ns, width in self._widths if due_ns <= now_ns]
-        return due[-1] if due else None
+        """The gripper width that has become due since the last call; none while holding."""
+        return None if self.activity == HOLDING else self._widths.take(now_ns)
 
     def _why_hold(self, now_ns: int) -> str:
-        silent_s = (now_ns - self._heartbeat_ns) / 1e9
-        if silent_s > self._config.heartbeat_timeout_s:
-            self._state = ""
-            self._forget()
+        self._watch(now_ns)
+        if not self._state:
             return "supervisor silent"
         if self._barred:
-            return "waiting to be armed again after a fault"
+            return "waiting to be armed again"
         if self._state == TELEOP:
             return self._why_not_driven(now_ns)
         if self._state == POLICY:
@@ -216,6 +244,7 @@ class Servo:
 
     def _hold(self, why: str, now_ns: int) -> None:
         if self.activity == FOLLOWING:
-            self._path = stop_path(self._last, now_ns, self._config.stop_s)
+            since_ns = max(self._last_ns, now_ns - round(self._config.max_dt_s * 1e9))
+            self._path = stop_path(self._last, since_ns, self._config.stop_s)
             self.counters[f"held: {why}"] += 1
         self.activity, self.reason = HOLDING, why

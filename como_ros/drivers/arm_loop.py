@@ -1,13 +1,15 @@
 """The arm's control loop in a thread of its own: commands in, safe set-points to the arm, its state out.
 
-Knows no ROS. Commands may come from any thread; they are handed to the servo between two set-points. After a
-fault the arm's state is still read and reported, and nothing moves until `recover` is called and the
-supervisor arms again.
+Knows no ROS. Commands may come from any thread; they are handed to the servo between two set-points. Nothing
+moves until the supervisor has been released and armed, except homing, which needs `ready` and an explicit
+call. After a fault the arm's state is still read and reported, and nothing moves until `recover` is called
+and the supervisor arms again. Whatever ends the loop, it brakes, lets go and answers everybody who waits.
 """
 
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections import Counter
@@ -15,20 +17,19 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from como_ros.control.homing import JointMove
+from como_ros.control.limits import get_limits
 from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.supervision import READY
-from como_ros.drivers.franka import HOME_Q, ArmError, ArmState, FrankaArm, FrankaConfig
+from como_ros.drivers.answers import Answers
+from como_ros.drivers.braking import brake, brake_joints
+from como_ros.drivers.franka import ArmError, ArmState, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
+from como_ros.drivers.home_run import HomeRun, open_hand
+from como_ros.drivers.pace import Pace
 from como_ros.errors import ComoError
-from policies.spaces import GRIPPER_MAX_M
 
 CONNECTING, TRACKING, HOMING, FAULT = "connecting", "tracking", "homing", "fault"
-HOME_SETTLE_NS = 600_000_000
-HOME_CLOSE_RAD = 0.003
 RECONNECT_NS = 1_000_000_000
 
 
@@ -42,27 +43,10 @@ class LoopConfig:
     shield: ShieldConfig = field(default_factory=ShieldConfig)
 
 
-@dataclass
-class Pace:
-    """How well the loop keeps its time."""
-
-    rounds: int = 0
-    missed: int = 0
-    """Set-points that were never sent because the round before took too long."""
-    late: int = 0
-    """Rounds begun more than 2 ms after they were due."""
-    worst_late_ms: float = 0.0
-
-    def begin(self, late_ns: int) -> None:
-        self.rounds += 1
-        self.late += late_ns > 2_000_000
-        self.worst_late_ms = max(self.worst_late_ms, late_ns / 1e6)
-
-
 class ArmLoop:
     """Runs from construction to `close`."""
 
-    def __init__(self, config: LoopConfig, report: Callable[[ArmState, float], None]) -> None:
+    def __init__(self, config: LoopConfig, report: Callable[[ArmState, float | None], None]) -> None:
         self._config, self._report = config, report
         self.mode, self.fault = CONNECTING, ""
         self.pace = Pace()
@@ -71,7 +55,9 @@ class ArmLoop:
         self._arm: FrankaArm | None = None
         self.hand = Hand(config.franka.host)
         self._inbox: queue.SimpleQueue[Callable[[int], object]] = queue.SimpleQueue()
-        self._homing: tuple[JointMove, Future[str]] | None = None
+        self._limits = get_limits(config.franka.robot)
+        self._homing: HomeRun | None = None
+        self._answers = Answers()
         self._try_ns = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="arm", daemon=True)
@@ -84,7 +70,11 @@ class ArmLoop:
         self._inbox.put(lambda now_ns: self.servo and command(self.servo, now_ns))
 
     def home(self) -> Future[str]:
-        """Sweep to the home joints and open the hand; allowed while the supervisor says ready."""
+        """Sweep to the home joints; allowed while the supervisor says ready.
+
+        The hand opens, unless it holds something and nobody has released the supervisor since; the answer
+        says which.
+        """
         return self._ask(self._begin_home)
 
     def recover(self) -> Future[str]:
@@ -92,7 +82,7 @@ class ArmLoop:
         return self._ask(self._recover)
 
     def _ask(self, action: Callable[[Future[str], int], None]) -> Future[str]:
-        answer: Future[str] = Future()
+        answer = self._answers.new()
 
         def attempt(now_ns: int) -> None:
             try:
@@ -119,6 +109,30 @@ class ArmLoop:
     # In the loop's thread ------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._rounds()
+        finally:
+            self._leave(sys.exc_info()[1])
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Brake, let go, answer: also when something broke that nobody thought of."""
+        mode = self.mode
+        if error is not None:
+            self.mode, self.fault = FAULT, f"the control loop broke: {type(error).__name__}: {error}"
+        self.hand.halt()
+        try:
+            if self._arm is not None and mode == HOMING:
+                brake_joints(self._arm)
+            elif self._arm is not None and mode == TRACKING and self.servo is not None:
+                brake(self._arm, self.servo, self._config.rate_hz)
+        except ArmError as late:
+            self.fault = self.fault or str(late)
+        finally:
+            if self._arm is not None:
+                self._arm.close()
+            self._answers.close(f"the control loop has ended: {self.fault or 'closed'}")
+
+    def _rounds(self) -> None:
         period_ns = round(1e9 / self._config.rate_hz)
         due_ns = time.monotonic_ns()
         while not self._stop.is_set():
@@ -132,8 +146,6 @@ class ArmLoop:
             behind = (time.monotonic_ns() - due_ns) // period_ns
             self.pace.missed += behind if self.mode in (TRACKING, HOMING) else 0
             due_ns += (behind + 1) * period_ns
-        if self._arm is not None:
-            self._arm.close()
 
     def _round(self, now_ns: int) -> None:
         while not self._inbox.empty():
@@ -158,7 +170,7 @@ class ArmLoop:
         except ArmError as error:
             self.fault = str(error)
             return
-        self._take(self._arm, now_ns)
+        self._take(self._arm, now_ns, rearm=True)
 
     def _take(self, arm: FrankaArm, now_ns: int, rearm: bool = False) -> None:
         """Hold the arm where it is."""
@@ -177,16 +189,16 @@ class ArmLoop:
             raise ArmError(fault)
         setpoint = self.servo.tick(now_ns)
         arm.set_target(setpoint.pose7, setpoint.twist)
-        width_m = self.servo.width(now_ns)
-        if width_m is not None:
-            self.hand.request(width_m)
+        self.pace.sent(setpoint)
+        self.hand.obey(self.servo.halted, self.servo.width(now_ns))
 
     def _fail(self, why: str) -> None:
         if self._homing is not None:
-            self._homing[1].set_exception(ComoError(f"homing ended: {why}"))
+            self._homing.answer.set_exception(ComoError(f"homing ended: {why}"))
             self._homing = None
         if self.mode != FAULT:
             self.mode, self.fault = FAULT, why
+            self.hand.halt()
         self._stop.wait(0.01)
 
     def _recover(self, answer: Future[str], now_ns: int) -> None:
@@ -194,6 +206,7 @@ class ArmLoop:
             raise ComoError(f"nothing to recover: {self.fault}")
         if self.mode != FAULT:
             raise ComoError(f"nothing to recover: the arm is {self.mode}")
+        self.hand.halt()
         self._arm.recover()
         self._take(self._arm, now_ns, rearm=True)
         answer.set_result("recovered; the arm holds until it is armed again")
@@ -205,30 +218,25 @@ class ArmLoop:
                 f"home refused: the arm is {self.mode} and the supervisor says {state or 'nothing'}; "
                 "it is allowed while the arm is tracking and the supervisor says ready"
             )
-        start = self._arm.read().q
-        self._arm.track_joints()
-        self.hand.request(GRIPPER_MAX_M)
-        self._homing, self.mode = (JointMove(start, np.array(HOME_Q), now_ns), answer), HOMING
+        self._homing, self.mode = HomeRun(self._arm, self._limits, answer, now_ns), HOMING
+        self._homing.hand = open_hand(self.hand, self.servo is not None and self.servo.released)
 
     def _home_on(self, arm: FrankaArm, now_ns: int) -> None:
         assert self.servo is not None
         assert self._homing is not None
-        move, answer = self._homing
+        homing = self._homing
         if fault := arm.fault():
             raise ArmError(fault)
         self.servo.tick(now_ns)  # keeps watch over the supervisor's heartbeat
-        if self.servo.state != READY:
+        self.hand.obey(self.servo.halted, None)
+        why = homing.refusal(now_ns) if self.servo.state == READY else "the supervisor no longer says ready"
+        if why:
             self._end_home(arm, now_ns)
-            answer.set_exception(ComoError("homing was broken off: the supervisor no longer says ready"))
-            return
-        arm.set_joint_target(*move.at(now_ns))
-        if now_ns < move.end_ns:
-            return
-        off = float(np.abs(arm.read().q - HOME_Q).max())
-        if off < HOME_CLOSE_RAD or now_ns > move.end_ns + HOME_SETTLE_NS:
+            homing.answer.set_exception(ComoError(f"homing was broken off: {why}"))
+        elif done := homing.step(arm, now_ns):
             self._end_home(arm, now_ns)
-            answer.set_result(f"home, {off * 1e3:.1f} mrad off")
+            homing.answer.set_result(done)
 
     def _end_home(self, arm: FrankaArm, now_ns: int) -> None:
+        self._take(arm, now_ns)  # may raise; then the fault answers whoever waits
         self._homing = None
-        self._take(arm, now_ns)

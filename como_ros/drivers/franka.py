@@ -8,6 +8,8 @@ Names are imported one by one: franky's `Exception` would hide Python's own.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +30,7 @@ from franky import (
     Twist,
 )
 
-from como_ros.control.limits import RobotLimits, get_limits
+from como_ros.control.limits import RobotLimits, get_limits, set_limits
 from como_ros.errors import ComoError
 from policies.spaces import invert_pose
 
@@ -61,6 +63,15 @@ F_T_TCP = _hand_tcp()
 
 class ArmError(ComoError):
     """The arm stopped or cannot be reached; says why and what to do."""
+
+
+@contextmanager
+def _as_arm_error(what: str) -> Iterator[None]:
+    """It may stop between the last look for a fault and now."""
+    try:
+        yield
+    except FRANKY_ERRORS as error:
+        raise ArmError(f"{what}: {' '.join(str(error).split())}; recover first") from error
 
 
 @dataclass(frozen=True)
@@ -189,12 +200,14 @@ class FrankaArm:
     def set_target(self, pose7: np.ndarray, twist: np.ndarray) -> None:
         """The pose to be at now and how fast to pass it; needs `track`."""
         assert isinstance(self._tracker, CartesianImpedanceTracker), "track() first"
-        self._tracker.set_target(Affine(pose7[:3], pose7[3:]), Twist(twist[:3], twist[3:]))
+        with _as_arm_error("the arm took no set-point"):
+            self._tracker.set_target(Affine(pose7[:3], pose7[3:]), Twist(twist[:3], twist[3:]))
 
     def set_joint_target(self, q: np.ndarray, dq: np.ndarray) -> None:
         """Needs `track_joints`."""
         assert isinstance(self._tracker, JointImpedanceTracker), "track_joints() first"
-        self._tracker.set_target(q, dq)
+        with _as_arm_error("the arm took no joint set-point"):
+            self._tracker.set_target(q, dq)
 
     def fault(self) -> str:
         """Why the arm is no longer under control, or nothing; ask at least every 50 ms."""
@@ -233,18 +246,3 @@ class FrankaArm:
                 tracker.stop()
         except FRANKY_ERRORS:
             return  # it had stopped by itself; whoever polled knows why
-
-
-def set_limits(robot: Robot, limits: RobotLimits) -> None:
-    """Our table into franky, as far as its build lets them be raised."""
-    for name, row in (
-        ("translation", limits.translation),
-        ("rotation", limits.rotation),
-        ("elbow", limits.elbow),
-    ):
-        for quantity in ("velocity", "acceleration", "jerk"):
-            held = getattr(robot, f"{name}_{quantity}_limit")
-            held.set(min(getattr(row, quantity), held.max))
-    for quantity in ("velocity", "acceleration", "jerk"):
-        held = getattr(robot, f"joint_{quantity}_limit")
-        held.set(np.minimum(getattr(limits, f"joint_{quantity}"), held.max))

@@ -20,6 +20,7 @@ from franky import (
 )
 
 from como_ros.control.grip import GripConfig, HandCommand, decide
+from como_ros.control.supervision import READY
 from policies.spaces import GRIPPER_MAX_M
 
 READ_PERIOD_S = 0.04
@@ -30,15 +31,18 @@ HAND_ERRORS = (CommandException, GripperException, NetworkException, ProtocolExc
 
 
 class Hand:
-    """`request` a width at any rate; `width_m` is the last one measured."""
+    """`request` a width at any rate, `halt` to stop; a hand that was away does nothing wanted before."""
 
     def __init__(self, host: str, config: GripConfig | None = None) -> None:
         self._host, self._config = host, config or GripConfig()
-        self.width_m = GRIPPER_MAX_M
+        self._width_m = 0.0
         self.is_grasped = False
-        self.fault = "not connected yet"
+        self.fault = "hand: not connected yet"
         self.counters: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._wanted: float | None = None
+        self._halted = False
+        self._arm_halted = ""
         self._last: HandCommand | None = None
         self._running: BoolFuture | None = None
         self._news, self._stop = threading.Event(), threading.Event()
@@ -46,15 +50,38 @@ class Hand:
         self._thread = threading.Thread(target=self._run, name="hand", daemon=True)
         self._thread.start()
 
+    @property
+    def width_m(self) -> float | None:
+        """As measured just now; none while the hand does not answer."""
+        return None if self.fault else self._width_m
+
     def request(self, width_m: float) -> None:
         """Want a width; returns at once."""
-        if width_m != self._wanted:
+        with self._lock:
+            if self.fault or width_m == self._wanted:
+                return
             self._wanted = width_m
-            self._news.set()
+        self._news.set()
 
-    def forget(self) -> None:
-        """Take back what was wanted; the fingers finish what they are doing."""
-        self._wanted = None
+    def halt(self) -> None:
+        """Stop fingers on the move, keep what they hold, want nothing; returns at once."""
+        with self._lock:
+            self._wanted, self._halted = None, True
+        self._news.set()
+
+    def obey(self, arm_halted: str, width_m: float | None) -> None:
+        """In every round of the arm's loop: halt when the arm is halted anew, want what has become due."""
+        before, self._arm_halted = self._arm_halted, arm_halted
+        released = before and arm_halted == f"supervisor is {READY}"  # the hand may be opening at home
+        if arm_halted not in ("", before) and not released:
+            self.halt()
+        if width_m is not None:
+            self.request(width_m)
+
+    def _orders(self) -> tuple[float | None, bool]:
+        with self._lock:
+            halted, self._halted = self._halted, False
+            return self._wanted, halted
 
     def wait_connected(self, timeout_s: float) -> bool:
         return self._connected.wait(timeout_s)
@@ -64,15 +91,21 @@ class Hand:
             try:
                 self._serve(Gripper(self._host))
             except HAND_ERRORS as error:
-                self.fault = f"hand: {error}"
-                self._connected.clear()
-                self._running, self._last = None, None
+                self._lose(f"hand: {error}")
                 self._stop.wait(RECONNECT_S)
+
+    def _lose(self, why: str) -> None:
+        """Nothing wanted before counts when the hand is back."""
+        with self._lock:
+            self.fault = why
+            self._wanted, self._halted = None, False
+        self._connected.clear()
+        self._running, self._last = None, None
 
     def _serve(self, gripper: Gripper) -> None:
         while not self._stop.is_set():
             state = gripper.state
-            self.width_m, self.is_grasped, self.fault = state.width, state.is_grasped, ""
+            self._width_m, self.is_grasped, self.fault = state.width, state.is_grasped, ""
             self._connected.set()
             self._news.wait(READ_PERIOD_S)
             self._news.clear()
@@ -82,9 +115,12 @@ class Hand:
     def _act(self, gripper: Gripper) -> None:
         if self._running is not None and self._running.wait(0.0):
             self._finish()
-        if self._wanted is None:
+        wanted, halted = self._orders()
+        if halted:
+            self._break_off(gripper)
+        if wanted is None:
             return
-        command = decide(self._config, self._wanted, self._last)
+        command = decide(self._config, wanted, self._last)
         if command is None:
             return
         self._preempt(gripper)
@@ -97,6 +133,14 @@ class Hand:
             return gripper.move_async(command.width_m, config.speed_m_s)
         middle, reach = GRIPPER_MAX_M / 2, GRIPPER_MAX_M / 2
         return gripper.grasp_async(middle, config.speed_m_s, config.force_n, reach - EMPTY_BELOW_M, reach)
+
+    def _break_off(self, gripper: Gripper) -> None:
+        """Stop a motion; a grasp that has closed on something stays."""
+        holds = self._last is not None and self._last.kind == "grasp" and gripper.state.is_grasped
+        if self._running is None or holds:
+            return
+        self._preempt(gripper)
+        self._last = None  # it was not carried out
 
     def _preempt(self, gripper: Gripper) -> None:
         if self._running is None:

@@ -157,12 +157,12 @@ class ArmNode(Node):
     def _on_chunk(self, message: Any) -> None:
         stamp_ns, offsets_ns, poses7 = wire.chunk_from_msgs(message)
         due_ns = _steady_ns(stamp_ns) + offsets_ns
-        self._loop.tell(lambda servo, now_ns: servo.command_chunk(due_ns, poses7, now_ns))
+        self._loop.tell(lambda servo, now_ns: servo.command_chunk(due_ns, poses7, now_ns, stamp_ns))
 
     def _on_widths(self, message: Any) -> None:
         stamp_ns, offsets_ns, widths = wire.widths_from_msg(message)
         due_ns = _steady_ns(stamp_ns) + offsets_ns
-        self._loop.tell(lambda servo, now_ns: servo.command_widths(due_ns, widths, now_ns))
+        self._loop.tell(lambda servo, now_ns: servo.command_widths(due_ns, widths, now_ns, stamp_ns))
 
     def _on_liveliness(self, event: Any) -> None:
         lost = event.alive_count < self._watched
@@ -172,12 +172,13 @@ class ArmNode(Node):
 
     # State ---------------------------------------------------------------------------------------
 
-    def _report(self, state: ArmState, width_m: float) -> None:
-        """Called by the loop in every round."""
+    def _report(self, state: ArmState, width_m: float | None) -> None:
+        """Called by the loop in every round; without a width from the hand there is no joint state."""
         stamp_ns = state.stamp_ns
-        self._joints_out.publish(
-            wire.fill_joint_states(self._joints, state.q, state.dq, width_m, stamp_ns)
-        )
+        if width_m is not None:
+            self._joints_out.publish(
+                wire.fill_joint_states(self._joints, state.q, state.dq, width_m, stamp_ns)
+            )
         self._pose_out.publish(wire.fill_pose(self._pose, state.pose7, stamp_ns))
         self._wrench_out.publish(wire.fill_wrench(self._wrench, state.wrench, stamp_ns))
 
@@ -185,8 +186,9 @@ class ArmNode(Node):
         loop = self._loop
         if loop.mode in (CONNECTING, FAULT) or loop.servo is None:
             return f"{loop.mode}: {loop.fault or 'looking for the arm'}"
-        reason = loop.servo.reason
-        return f"{loop.mode}, {loop.servo.activity}" + (f": {reason}" if reason else "")
+        reason, fault = loop.servo.reason, loop.hand.fault
+        said = f"{loop.mode}, {loop.servo.activity}" + (f": {reason}" if reason else "")
+        return said + (f"; {fault}" if fault else "")
 
     def _say_changes(self) -> None:
         """Faults are said at once, not at the next whole second; without its loop the node is no use."""
@@ -210,12 +212,14 @@ class ArmNode(Node):
             "late": pace.late,
             "worst_late_ms": pace.worst_late_ms,
             "success_rate": loop.success_rate,
+            "still_since_ns": pace.still_since_ns,
             "hand": loop.hand.fault or "ok",
             "commanders_watched": self._watched,
             "last_refusal": refusal,
             **{name.replace(" ", "_"): n for name, n in (loop.counters + self._refused).items()},
         }
-        return Health(self._sentence(), loop.mode not in (CONNECTING, FAULT), figures)
+        ok = loop.mode not in (CONNECTING, FAULT) and not loop.hand.fault
+        return Health(self._sentence(), ok, figures)
 
     def destroy_node(self) -> None:
         self._loop.close()

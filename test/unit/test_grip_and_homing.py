@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from como_ros.control.grip import GripConfig, HandCommand, decide
-from como_ros.control.homing import JointMove
+from como_ros.control.homing import JointMove, refusal
+from como_ros.control.limits import PANDA
+from como_ros.drivers.answers import Answers
+from como_ros.errors import ComoError
 
 CONFIG = GripConfig()
 
@@ -59,3 +62,26 @@ def test_homing_starts_and_ends_at_rest_and_keeps_its_speed():
     assert speeds[-1].max() < 1e-9
     np.testing.assert_allclose(samples[-1][0], goal)
     np.testing.assert_allclose(move.at(10**12)[0], goal)
+
+
+def test_every_homing_set_point_keeps_its_distance_from_the_joints_ends():
+    home = np.array([0.0, -0.3, 0.0, -2.2, 0.0, 1.9, np.pi / 4])
+    still = np.zeros(7)
+    assert refusal(PANDA, home, still, home) == ""
+    beyond = home.copy()
+    beyond[3] = -0.06
+    assert refusal(PANDA, beyond, still, home).startswith("joint 4 at -0.060 rad")
+    assert refusal(PANDA, beyond, still, beyond) == ""  # it may come back from where it is
+    assert refusal(PANDA, home, np.full(7, 2.2), home).startswith("joint 1 at 2.20 rad/s")
+    assert refusal(PANDA, home * np.nan, still, home).startswith("not finite")
+
+
+def test_whoever_waits_for_an_answer_gets_one_when_the_loop_ends():
+    answers = Answers()
+    done, waiting = answers.new(), answers.new()
+    done.set_result("home")
+    answers.close("the control loop broke")
+    assert done.result(0) == "home"
+    for answer in (waiting, answers.new()):
+        with pytest.raises(ComoError, match="the control loop broke"):
+            answer.result(0)

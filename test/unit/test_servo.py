@@ -21,6 +21,10 @@ class Bench:
         self.state, self.supervised = state, True
         self.now_ns = 0
         self.sent: list[Setpoint] = []
+        self.servo.reset(START, 0, rearm=True)
+        self.state = "ready"
+        self.step(1)
+        self.state = state
         self.step(1)
 
     def step(self, ticks: int) -> Setpoint:
@@ -141,21 +145,74 @@ def test_after_a_fault_nothing_moves_until_the_supervisor_arms_again():
     bench.step(20)
     bench.servo.reset(START, bench.now_ns, rearm=True)
     bench.sent.append(Setpoint.still(START))
-    bench.chunk()
-    np.testing.assert_array_equal(bench.step(20).pose7, START)
-    assert bench.servo.reason == "waiting to be armed again after a fault"
+    stays_until_armed_again(bench)
+
+
+def test_a_heartbeat_that_returns_armed_moves_nothing():
+    bench = Bench("policy")
     bench.supervised = False
     bench.step(60)
+    assert bench.servo.reason == "supervisor silent"
     bench.supervised = True
-    bench.step(1)
-    bench.chunk()
-    np.testing.assert_array_equal(bench.step(20).pose7, START)
-    bench.state = "stopped"
+    stays_until_armed_again(bench)
+
+
+def test_a_heartbeat_that_lapsed_between_two_ticks_counts_as_lost():
+    bench = Bench("teleop")
+    bench.now_ns += 600 * MS
+    bench.servo.supervise("teleop", bench.now_ns)
+    bench.drive(0.2)
+    np.testing.assert_array_equal(bench.sent[-1].pose7, START)
+
+
+def test_an_arm_node_restarted_while_armed_moves_nothing():
+    bench = Bench("policy")
+    bench.servo = Servo(ServoConfig(), ShieldConfig(), START, bench.now_ns)
+    bench.servo.reset(START, bench.now_ns, rearm=True)
+    stays_until_armed_again(bench)
+
+
+def stays_until_armed_again(bench: Bench) -> None:
+    for _ in range(3):
+        bench.step(1)
+        bench.chunk()
+        np.testing.assert_array_equal(bench.step(30).pose7, START)
+        assert bench.servo.reason == "waiting to be armed again"
+    bench.state = "ready"
     bench.step(1)
     bench.state = "policy"
     bench.step(1)
     bench.chunk()
     assert bench.step(20).pose7[1] > 0
+
+
+def test_a_reset_while_ready_lets_the_next_arming_count():
+    bench = Bench("ready")
+    bench.servo.reset(START, bench.now_ns, rearm=True)
+    bench.state = "policy"
+    bench.step(1)
+    bench.chunk()
+    assert bench.step(20).pose7[1] > 0
+
+
+def test_a_heartbeat_lost_while_homing_needs_arming_too():
+    bench = Bench("ready")
+    bench.supervised = False
+    bench.step(60)
+    bench.servo.reset(START, bench.now_ns)
+    bench.supervised, bench.state = True, "policy"
+    stays_until_armed_again(bench)
+
+
+def test_released_means_that_the_last_change_was_from_stopped_to_ready():
+    bench = Bench("stopped")
+    bench.state = "ready"
+    bench.step(1)
+    assert bench.servo.released
+    for state in ("policy", "stopped"):
+        bench.state = state
+        bench.step(1)
+        assert not bench.servo.released
 
 
 def test_a_bad_chunk_is_refused_whole_and_counted():
@@ -184,19 +241,61 @@ def test_a_pose_stamped_long_ago_or_far_ahead_is_refused():
     assert bench.servo.command_pose(START, bench.now_ns + 2 * 10**9, bench.now_ns).startswith("age")
 
 
-def test_widths_come_when_due_and_not_while_holding():
+def test_widths_come_once_when_due_and_not_while_holding():
     bench = Bench("policy")
     widths = np.array([0.08, 0.0])
     bench.servo.command_widths(bench.now_ns + np.array([0, 300 * MS]), widths, bench.now_ns)
     assert bench.servo.width(bench.now_ns) is None
     bench.chunk()
     bench.step(10)
-    assert bench.servo.width(bench.now_ns) == 0.08
+    assert [bench.servo.width(bench.now_ns) for _ in range(2)] == [0.08, None]
     bench.step(30)
     assert bench.servo.width(bench.now_ns) == 0.0
     bench.servo.commander_lost()
     bench.step(1)
     assert bench.servo.width(bench.now_ns) is None
+
+
+def test_the_widths_of_a_refused_chunk_are_not_obeyed_whichever_comes_first():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.servo.command_widths(np.array([bench.now_ns]), np.array([0.08]), bench.now_ns)
+    bench.step(5)
+    assert bench.servo.width(bench.now_ns) == 0.08
+    due_ns = bench.now_ns + 100 * MS * np.arange(4)
+    for _ in range(2):
+        bench.servo.command_widths(due_ns, np.zeros(4), bench.now_ns)
+        assert bench.servo.command_chunk(due_ns, far(), bench.now_ns).startswith("jump")
+    bench.step(30)
+    assert bench.servo.width(bench.now_ns) is None
+
+
+@pytest.mark.parametrize("widths_first", [True, False])
+def test_widths_belong_to_the_chunk_with_the_same_stamp(widths_first):
+    bench = Bench("policy")
+    due_ns = bench.now_ns + 100 * MS * np.arange(4)
+    poses7 = np.tile(START, (4, 1))
+
+    def widths() -> None:
+        bench.servo.command_widths(due_ns + 7, np.zeros(4), bench.now_ns, stamp_ns=42)
+
+    if widths_first:
+        widths()
+    bench.servo.command_chunk(due_ns, poses7, bench.now_ns, stamp_ns=42)
+    if not widths_first:
+        widths()
+    bench.step(5)
+    assert bench.servo.width(bench.now_ns) == 0.0
+
+
+def test_a_stop_halts_the_hand_and_missing_commands_do_not():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(250)
+    assert (bench.servo.reason, bench.servo.halted) == ("chunk ran out", "")
+    bench.state = "stopped"
+    bench.step(1)
+    assert bench.servo.halted == "supervisor is stopped"
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -309,3 +408,39 @@ def test_a_pose_older_than_the_one_before_is_refused():
     assert bench.servo.command_pose(bench.sent[-1].pose7, bench.now_ns - 50 * MS, bench.now_ns).startswith(
         "age"
     )
+
+
+def test_a_chunk_that_leaps_is_braked_from_and_the_next_one_followed():
+    bench = Bench("policy")
+    due_ns = bench.now_ns + 100 * MS * np.arange(8)
+    poses7 = np.tile(START, (8, 1))
+    poses7[:, 1] += [0, 0.03, 0.06, 0.09, 0.40, 0.40, 0.40, 0.40]
+    assert bench.servo.command_chunk(due_ns, poses7, bench.now_ns) == ""
+    bench.step(100)
+    assert bench.servo.counters["refused jump"] == 1
+    assert bench.speed == 0
+    twists = np.array([sent.twist[:3] for sent in bench.sent])
+    assert np.linalg.norm(twists, axis=1).max() > 0.7
+    changes = np.linalg.norm(np.diff(twists, axis=0), axis=1)
+    braking = changes[np.flatnonzero(np.linalg.norm(twists, axis=1) > 0.7)[-1] :]
+    assert braking.max() < 0.8 / 3, f"{braking.max():.2f} m/s in one tick"
+    bench.chunk()
+    bench.step(20)
+    assert bench.servo.activity == FOLLOWING
+
+
+def test_a_chunk_that_turns_too_fast_slows_the_whole_motion_smoothly():
+    bench = Bench("policy")
+    due_ns = bench.now_ns + 100 * MS * np.arange(8)
+    angles = 0.15 * np.arange(8) ** 1.5 / 2
+    poses7 = np.tile(START, (8, 1))
+    poses7[:, 1] += 0.02 * np.arange(8)
+    poses7[:, 3:] = np.stack([np.cos(angles / 2), np.sin(angles / 2), 0 * angles, 0 * angles], 1)
+    assert bench.servo.command_chunk(due_ns, poses7, bench.now_ns) == ""
+    bench.step(60)
+    assert bench.servo.counters["too fast"] > 0
+    twists = np.array([sent.twist for sent in bench.sent])
+    assert np.linalg.norm(np.diff(twists[:, :3], axis=0), axis=1).max() < 0.1
+    assert np.linalg.norm(np.diff(twists[:, 3:], axis=0), axis=1).max() < 0.5
+    rates = np.diff([sent.pose7[1] for sent in bench.sent]) / 0.01
+    assert np.abs(rates - (twists[1:, 1] + twists[:-1, 1]) / 2).max() < 0.1

@@ -1,0 +1,53 @@
+"""The sweep home through joint space, checked set-point by set-point, and what becomes of the hand there."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import numpy as np
+
+from como_ros.control.homing import JointMove, refusal
+from como_ros.control.limits import RobotLimits
+from como_ros.drivers.franka import HOME_Q, FrankaArm
+from como_ros.drivers.gripper import Hand
+from policies.spaces import GRIPPER_MAX_M
+
+SETTLE_NS = 600_000_000
+CLOSE_RAD = 0.003
+
+
+class HomeRun:
+    """One sweep under way and who waits for its end."""
+
+    def __init__(self, arm: FrankaArm, limits: RobotLimits, answer: Future[str], now_ns: int) -> None:
+        self.answer = answer
+        self.hand = ""
+        """What becomes of the hand, for the answer."""
+        self._limits = limits
+        self._start = arm.read().q
+        arm.track_joints()
+        self._move = JointMove(self._start, np.array(HOME_Q), now_ns)
+
+    def refusal(self, now_ns: int) -> str:
+        """Why the next set-point may not be sent, or nothing."""
+        return refusal(self._limits, *self._move.at(now_ns), self._start)
+
+    def step(self, arm: FrankaArm, now_ns: int) -> str:
+        """Send the next set-point; says how it ended, or nothing while it goes on."""
+        arm.set_joint_target(*self._move.at(now_ns))
+        if now_ns < self._move.end_ns:
+            return ""
+        off = float(np.abs(arm.read().q - HOME_Q).max())
+        if off >= CLOSE_RAD and now_ns <= self._move.end_ns + SETTLE_NS:
+            return ""
+        return f"home, {off * 1e3:.1f} mrad off; {self.hand}"
+
+
+def open_hand(hand: Hand, released: bool) -> str:
+    """Open it and say so; what it holds it drops only when a person has released the supervisor since."""
+    if hand.fault:
+        return f"the hand stays as it is: {hand.fault}"
+    if hand.is_grasped and not released:
+        return "the hand stays closed, it holds something; stop, release and home again to open it"
+    hand.request(GRIPPER_MAX_M)
+    return "the hand lets go of what it held" if hand.is_grasped else "the hand opens"
