@@ -1,6 +1,7 @@
 """ROS message objects without ROS: empty messages to fill, CDR bytes in and out.
 
-The types are those of ROS 2 Kilted, so a message serialised here has the same bytes as one from rclpy.
+The types are those of ROS 2 Kilted, so what is serialised here is read by rclpy and the other way round; only
+the bytes between fields, which nobody reads, may differ.
 """
 
 from __future__ import annotations

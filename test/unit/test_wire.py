@@ -125,9 +125,10 @@ def test_depth_keeps_its_sixteen_bits_in_either_byte_order(big):
     np.testing.assert_array_equal(wire.depth_from_msg(msg), depth)
 
 
-def test_depth_survives_the_round_trip():
+@pytest.mark.parametrize("new_image", [namespace_image, bag_image])
+def test_depth_survives_the_round_trip(new_image):
     depth = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
-    msg = wire.fill_depth(bag_image(), depth, STAMP_NS, "front_color_optical_frame")
+    msg = wire.fill_depth(new_image(), depth, STAMP_NS, "front_color_optical_frame")
     np.testing.assert_array_equal(wire.depth_from_msg(msg), depth)
 
 
