@@ -95,13 +95,13 @@ def bag_information(path: Path) -> dict[str, Any] | None:
     if not metadata.exists():
         return None
     try:
-        return _parsed(metadata.read_text("utf8"))
+        return parse_metadata(metadata.read_text("utf8"))
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise _damaged(metadata, error) from error
 
 
 @lru_cache(maxsize=64)
-def _parsed(text: str) -> dict[str, Any]:
+def parse_metadata(text: str) -> dict[str, Any]:
     """The document, not to be changed; parsing takes longer than reading a second of the arm's state."""
     info = dict(YAML(typ="safe").load(text)["rosbag2_bagfile_information"])
     dict(info.get("custom_data") or {})
