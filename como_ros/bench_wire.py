@@ -54,21 +54,21 @@ def _image_contests(new_image: Callable[[], Any]) -> list[Contest]:
     frames = _frames(FRAMES)
     turn = cycle(frames)
 
-    def fill(rgb: np.ndarray) -> Any:
-        return wire.fill_image(new_image(), rgb, START_NS, "front_color_optical_frame")
+    kept, plain = new_image(), new_image()  # one message for all frames, as in the camera node
+
+    def fill(rgb: np.ndarray, msg: Any = kept) -> Any:
+        return wire.fill_image(msg, rgb, START_NS, "front_color_optical_frame")
 
     def naive(rgb: np.ndarray) -> Any:
-        msg = new_image()
-        msg.height, msg.width, msg.encoding, msg.step = *rgb.shape[:2], "rgb8", rgb.strides[0]
-        msg.data = rgb.reshape(-1)
-        return msg
-
-    filled = [fill(frame) for frame in frames]
-    received = cycle(filled)
+        plain.height, plain.width, plain.encoding, plain.step = *rgb.shape[:2], "rgb8", rgb.strides[0]
+        plain.data = rgb.reshape(-1)
+        return plain
 
     def decode(msg: Any) -> np.ndarray:
         return wire.decode("/front/color/image_raw", msg)[2]
 
+    filled = [fill(frame, new_image()) for frame in frames]
+    received = cycle(filled)
     _same("R1", decode(filled[0]), wire.image_from_msg(naive(frames[0])))
     for frame, msg in zip(frames, filled, strict=True):
         _same("R3", decode(msg), frame)

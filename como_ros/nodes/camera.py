@@ -119,6 +119,8 @@ class _Channel:
         self._image = publisher(node, f"/{name}/color/image_raw")
         self._info = publisher(node, f"/{name}/color/camera_info")
         self._depth = publisher(node, f"/{name}/aligned_depth_to_color/image_raw") if config.depth else None
+        # filled anew for every frame: publishing serialises, nobody else holds them
+        self._messages = Image(), CameraInfo(), Image()
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
         self._thread.start()
 
@@ -149,15 +151,16 @@ class _Channel:
 
     def _publish(self, frame: Frame, camera: RealSense) -> None:
         optical = f"{self.name}_color_optical_frame"
-        self._image.publish(wire.fill_image(Image(), frame.color, frame.stamp_ns, optical))
+        image, info, depth = self._messages
+        self._image.publish(wire.fill_image(image, frame.color, frame.stamp_ns, optical))
         pinhole = camera.intrinsics
         matrix = np.array([[pinhole.fx, 0, pinhole.cx], [0, pinhole.fy, pinhole.cy], [0, 0, 1]])
         hw = (pinhole.height, pinhole.width)
         self._info.publish(
-            wire.fill_camera_info(CameraInfo(), matrix, pinhole.distortion, hw, frame.stamp_ns, optical)
+            wire.fill_camera_info(info, matrix, pinhole.distortion, hw, frame.stamp_ns, optical)
         )
         if self._depth is not None and frame.depth is not None:
-            self._depth.publish(wire.fill_depth(Image(), frame.depth, frame.stamp_ns, optical))
+            self._depth.publish(wire.fill_depth(depth, frame.depth, frame.stamp_ns, optical))
         self._received, self._dropped = self._received + 1, camera.dropped
         self._arrivals.append((time.monotonic(), (time.time_ns() - frame.stamp_ns) / 1e6))
 
