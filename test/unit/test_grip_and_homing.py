@@ -85,3 +85,17 @@ def test_whoever_waits_for_an_answer_gets_one_when_the_loop_ends():
     for answer in (waiting, answers.new()):
         with pytest.raises(ComoError, match="the control loop broke"):
             answer.result(0)
+
+
+def test_a_hand_that_has_never_answered_has_no_width_and_keeps_no_wish():
+    pytest.importorskip("franky")
+    from como_ros.drivers.gripper import Hand
+
+    hand = Hand("127.0.0.9")  # nobody listens there
+    hand.request(0.0)
+    hand.halt()
+    assert not hand.wait_connected(0.3)
+    assert hand.width_m is None
+    assert hand.fault.startswith("hand: ")
+    assert not hand.counters
+    hand.close()
