@@ -61,10 +61,17 @@ def save(
         "contract": json.loads(contract.to_json()),
         "git": git_hash(),
         "sha256": sha256,
-        "extra": extra,
+        "extra": {key: _without_folders(value) for key, value in extra.items()},
     }
     (folder / CONFIG).write_text(json.dumps(header, indent=1, default=float))
     return sha256
+
+
+def _without_folders(value: Any) -> Any:
+    """Paths shortened to their last part: an artefact travels, its maker's disk does not."""
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
 def load(folder: Path, kind: str, contract: Contract | None = None) -> Artefact:

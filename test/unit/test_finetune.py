@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from policies.nets import artefact
 from policies.nets.encoder import LabEncoder
@@ -121,3 +122,10 @@ def test_a_share_of_one_is_refused(tmp_path):
 def test_every_preset_survives_json(preset):
     config = finetune.PRESETS[preset]
     assert artefact.config_from(FinetuneConfig, json.loads(json.dumps(artefact.asdict(config)))) == config
+
+
+def test_an_artefact_names_its_data_without_the_makers_folders(tmp_path):
+    source = {"bags": "/home/somebody/demos", "probe": {"front_r2": 0.9}}
+    artefact.save(tmp_path, "policy", {"w": torch.zeros(1)}, {}, Contract(), source=source)
+    saved = artefact.load(tmp_path, "policy")
+    assert saved.extra["source"] == {"bags": "demos", "probe": {"front_r2": 0.9}}
