@@ -130,6 +130,7 @@ class ArmLoop:
         finally:
             if self._arm is not None:
                 self._arm.close()
+            self._arm = None  # ends the connection
             self._answers.close(f"the control loop has ended: {self.fault or 'closed'}")
 
     def _rounds(self) -> None:

@@ -13,6 +13,7 @@ from lab_server import running_lab
 from como_ros.control.homing import JointMove
 from como_ros.drivers.franka import HOME_Q, ArmError, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
+from como_ros.drivers.home_run import open_hand
 from como_ros.errors import ComoError
 from como_ros.lab.operator import plan_pick_place
 from como_ros.lab.shared_state import FOLDER, SharedState
@@ -98,7 +99,11 @@ def test_a_cube_is_picked_and_placed_through_the_protocol(lab, arm):
         hand.request(width_m)
         if hand.is_grasped:
             held_m.append(hand.width_m)
+        if len(held_m) == 50:  # a stop or a careless homing while it carries must not drop the cube
+            hand.halt()
+            assert open_hand(hand, released=False).startswith("the hand stays closed")
     hand.close()
+    assert hand.counters["grasp"] == 1
     assert np.median(held_m) == pytest.approx(0.038, abs=0.004)
     status = client.status()
     assert status["success"], status["reason"]

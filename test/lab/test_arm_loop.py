@@ -1,0 +1,116 @@
+"""The hand and the arm's control loop against the lab: what they do when stopped, broken or cut off."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from lab_server import running_lab
+
+from como_ros.drivers.arm_loop import FAULT, HOMING, TRACKING, ArmLoop, LoopConfig
+from como_ros.drivers.gripper import Hand
+from como_ros.errors import ComoError
+
+
+@pytest.fixture
+def lab():
+    with running_lab(seed=3) as lab:
+        yield lab
+
+
+def until(true, timeout_s: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def supervise(loop: ArmLoop, state: str, seconds: float) -> None:
+    for _ in range(round(seconds / 0.02)):
+        loop.tell(lambda servo, now_ns: servo.supervise(state, now_ns))
+        time.sleep(0.02)
+
+
+def drive(loop: ArmLoop, start: np.ndarray, seconds: float) -> None:
+    """Teleoperation along y at 15 cm/s."""
+    for t in np.arange(0, seconds, 0.02):
+        pose7 = start + [0, 0.15 * t, 0, 0, 0, 0, 0]
+        loop.tell(lambda servo, now_ns, pose7=pose7: servo.command_pose(pose7, now_ns, now_ns))
+        supervise(loop, "teleop", 0.02)
+
+
+def test_a_halt_stops_closing_fingers_and_starts_nothing(lab):
+    hand = Hand("127.0.0.1")
+    assert hand.wait_connected(5)
+    hand.request(0.08)
+    time.sleep(0.8)
+    hand.request(0.0)
+    until(lambda: hand.counters["grasp"] == 1)
+    time.sleep(0.03)
+    hand.halt()
+    time.sleep(0.3)
+    stopped_at = hand.width_m
+    assert stopped_at is not None
+    assert 0.005 < stopped_at < 0.079
+    time.sleep(0.8)
+    assert hand.width_m == pytest.approx(stopped_at, abs=0.002)
+    assert (hand.counters["preempted"], hand.counters["grasp"]) == (1, 1)
+    hand.request(0.0)
+    time.sleep(0.8)
+    assert hand.width_m < 0.005
+    hand.request(0.08)
+    time.sleep(0.8)
+    hand.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("doing", [TRACKING, HOMING])
+def test_a_control_loop_that_breaks_brakes_lets_go_and_answers(lab, doing):
+    broken, states = threading.Event(), []
+
+    def report(state, width_m) -> None:
+        states.append(state)
+        if broken.is_set():
+            raise LookupError("nobody thought of this")
+
+    loop = ArmLoop(LoopConfig(), report)
+    until(lambda: loop.mode == TRACKING)
+    supervise(loop, "ready", 0.1)
+    drive(loop, states[-1].pose7, 0.8)
+    if doing == HOMING:
+        supervise(loop, "ready", 0.4)
+    answer = loop.home()
+    supervise(loop, "ready", 0.2) if doing == HOMING else drive(loop, states[-1].pose7, 0.3)
+    assert loop.mode == doing
+    assert np.linalg.norm(states[-1].dq) > 0.05
+    broken.set()
+    with pytest.raises(ComoError):
+        answer.result(5)
+    until(lambda: not loop.alive)
+    assert (loop.mode, loop.fault) == (FAULT, "the control loop broke: LookupError: nobody thought of this")
+    with pytest.raises(ComoError, match="the control loop has ended"):
+        loop.home().result(1)
+    loop.close()
+    client = lab.client()
+    rest = client.truth()["joints"]
+    time.sleep(0.5)
+    np.testing.assert_allclose(client.truth()["joints"], rest, atol=2e-3)
+    client.close()
+
+
+def test_a_hand_that_was_away_has_no_width_and_starts_nothing_when_it_is_back():
+    with running_lab(seed=3):
+        hand = Hand("127.0.0.1")
+        until(lambda: hand.width_m is not None)
+        hand.request(0.0)
+    until(lambda: hand.width_m is None)
+    started = hand.counters.total()
+    hand.request(0.0)
+    with running_lab(seed=3) as lab:
+        until(lambda: hand.width_m is not None)
+        client, width_m = lab.client(), hand.width_m
+        time.sleep(0.8)
+        assert hand.counters.total() == started
+        assert client.truth()["width"] == pytest.approx(width_m, abs=0.002)
+        client.close()
+        hand.close()
