@@ -68,6 +68,7 @@ while True:
 """
 STAYS_M = 0.005
 """An impedance swings a little about where it holds."""
+SETTLED_M = 0.003
 SPRING_S = 0.1
 """For so long it carries the arm on after its set-point stands."""
 
@@ -103,7 +104,7 @@ class Station:
     def told(self, true) -> None:
         wait_until(lambda: (status := self.arm_status()) and true(status.message), "the arm's word")
 
-    def commander(self, mode: str, speed_m_s: float = 0.08):
+    def commander(self, mode: str, speed_m_s: float = 0.15):
         start = wire.pose7_from_msg(self.poses[-1][1]).tolist()
         return self.processes.run([sys.executable, "-c", COMMANDER, mode, repr(start), str(speed_m_s)])
 
@@ -143,12 +144,12 @@ class Station:
         still_s = int(self.figures()["still_since_ns"]) / 1e9 - moment_s
         stamps, positions = self.track()
         off = np.linalg.norm(positions - positions[-20:].mean(0), axis=1)
-        away = stamps[(off > STAYS_M) & (stamps > moment_s)]
+        away = stamps[(off > SETTLED_M) & (stamps > moment_s)]
         settled_s = float(away[-1] - moment_s) if len(away) else 0.0
         speed = self.speed_before(moment_s)
         print(  # noqa: T201
             f"{event}: at {speed * 100:.1f} cm/s, set-point still after {still_s * 1e3:.0f} ms, "
-            f"arm within {STAYS_M * 1e3:.0f} mm of its rest after {settled_s * 1e3:.0f} ms"
+            f"arm within {SETTLED_M * 1e3:.0f} mm of its rest after {settled_s * 1e3:.0f} ms"
         )
         assert speed > 0.05
         assert stamps[-1] > moment_s + 1.0
