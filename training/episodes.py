@@ -7,8 +7,10 @@ end-effector pose at t; after the last command of an episode that command is rep
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,16 +61,26 @@ class Episode:
 
 def load_episodes(folder: Path, measuring: bool = False) -> tuple[Contract, list[Episode]]:
     """Every episode below `folder` that ended well; evaluation seeds only when `measuring`."""
-    metas = [bags.read_meta(path) for path in bags.episodes(folder)]
+    metas = [meta for path in bags.episodes(folder) for meta in _readable(bags.read_meta, path)]
     if not measuring:
         _refuse_evaluation_seeds(metas)
     good = [meta for meta in metas if meta.outcome in LEARNED_FROM]
     if skipped := len(metas) - len(good):
         sys.stderr.write(f"{skipped} of {len(metas)} episodes in {folder} ended badly: left out\n")
-    loaded = [part for meta in good for part in load_episode(meta.path, good[0].contract)]
+    reads = (_readable(load_episode, meta.path, good[0].contract) for meta in good)
+    loaded = [part for parts in reads for whole in parts for part in whole]
     if not loaded:
         raise ComoError(f"{folder} holds no good episodes; record some or run `como demos --out {folder}`")
     return good[0].contract, loaded
+
+
+def _readable(read: Callable[..., Any], *args: Any) -> list[Any]:
+    """What a bag gives, or nothing where it is damaged, and the reason said."""
+    try:
+        return [read(*args)]
+    except bags.BagError as error:
+        sys.stderr.write(f"left out: {error}\n")
+        return []
 
 
 def _refuse_evaluation_seeds(metas: list[bags.EpisodeMeta]) -> None:
@@ -88,7 +100,7 @@ def load_episode(path: Path, contract: Contract) -> list[Episode]:
     """
     meta = bags.read_meta(path)
     contract.require(meta.contract, f"episode {path}")
-    events = list(bags.read_events(path))
+    events = list(bags.read_events(path, {*observation_streams(contract), "command_pose", "command_width"}))
     poses = [(stamp, value) for key, stamp, value in events if key == "command_pose"]
     widths = [(stamp, value) for key, stamp, value in events if key == "command_width"]
     if not poses or not widths:

@@ -123,6 +123,16 @@ def test_evaluation_seeds_are_refused_for_training_and_read_for_measuring(tmp_pa
     assert len(load_episodes(tmp_path, measuring=True)[1]) == 1
 
 
+def test_a_damaged_bag_is_left_out_by_name_and_the_rest_still_reads(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_episode(tmp_path / name)
+    (cut,) = (tmp_path / "a").glob("*.mcap")
+    cut.write_bytes(cut.read_bytes()[:-200])
+    assert [e.path.name for e in load_episodes(tmp_path)[1]] == ["b"]
+    assert "left out:" in (said := capsys.readouterr().err)
+    assert cut.name in said
+
+
 def test_a_clip_is_resampled_cropped_and_resized(tmp_path):
     write_clip(tmp_path / "hand.mp4")
     clip = read_clip(tmp_path / "hand.mp4", 10.0, (16, 16))
