@@ -58,7 +58,8 @@ class EpisodeLoop:
             result["per_episode"].append(row)
             result["episodes"] += 1
             result["successes"] += row["success"]
-            result["policy"] = _numbers(self._station.figures("policy"))
+            if figures := _numbers(self._station.figures("policy")):
+                result["policy"] = figures
             outcome = "success" if row["success"] else f"failure: {row['reason']}"
             self._say(
                 f"episode {number + 1}/{episodes}, seed {seed + number}: {outcome} in {row['seconds']:.1f} s"
