@@ -19,6 +19,7 @@ from como_ros.errors import ComoError
 from como_ros.nodes.wiring import publisher, subscription
 
 SERVICE_TIMEOUT_S = 30.0
+STOP = "/supervisor/stop"
 ALONE_S = 1.0
 """How long discovery may take to find another graph on the network."""
 
@@ -33,6 +34,8 @@ class Station:
         self._figures: dict[str, dict[str, str]] = {}
         self._messages: dict[str, str] = {}
         self._ok: set[str] = set()
+        self._clients: dict[str, Any] = {}
+        self._client(STOP)
         self.supervisor_state = ""
         self._instruction = publisher(self._node, "/policy/instruction")
         subscription(self._node, "/diagnostics", self._on_diagnostics)
@@ -94,21 +97,24 @@ class Station:
     def say(self, instruction: str) -> None:
         self._instruction.publish(String(data=instruction))
 
+    def _client(self, service: str) -> Any:
+        """Made once a service: finding it anew for each call would cost a stop some 100 ms."""
+        if service not in self._clients:
+            self._clients[service] = self._node.create_client(Trigger, service)
+        return self._clients[service]
+
     def call(self, service: str) -> str:
         """Call a Trigger service; a refusal raises `ComoError`."""
-        client: Any = self._node.create_client(Trigger, service)
-        try:
-            if not client.wait_for_service(SERVICE_TIMEOUT_S):
-                raise ComoError(f"no node offers {service}; is the graph up?")
-            future = client.call_async(Trigger.Request())
-            deadline = time.monotonic() + SERVICE_TIMEOUT_S
-            while not future.done():
-                if time.monotonic() > deadline:
-                    raise ComoError(f"{service} gave no answer within {SERVICE_TIMEOUT_S:.0f} s")
-                time.sleep(0.005)
-            answer = future.result()
-        finally:
-            self._node.destroy_client(client)
+        client = self._client(service)
+        if not client.wait_for_service(SERVICE_TIMEOUT_S):
+            raise ComoError(f"no node offers {service}; is the graph up?")
+        future = client.call_async(Trigger.Request())
+        deadline = time.monotonic() + SERVICE_TIMEOUT_S
+        while not future.done():
+            if time.monotonic() > deadline:
+                raise ComoError(f"{service} gave no answer within {SERVICE_TIMEOUT_S:.0f} s")
+            time.sleep(0.002)
+        answer = future.result()
         if answer is None or not answer.success:
             raise ComoError(f"{service} refused: {answer.message if answer else 'no answer'}")
         return str(answer.message)
