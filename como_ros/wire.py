@@ -76,8 +76,8 @@ class Topic:
     name: str
     type: str
     qos: Qos
-    """sensor: best effort, depth 5; state: reliable, transient local, depth 1; command: reliable, depth 1;
-    stream: reliable, depth 50."""
+    """sensor: best effort, depth 5; state: reliable, transient local, depth 1 where it is spoken and 10 where
+    it is heard; command: reliable, depth 1; stream: reliable, depth 50."""
     rate_hz: float
     """Nominal rate; 0 where it is published on change."""
     key: str
@@ -102,7 +102,7 @@ _ROWS = [
     Topic("/gripper/command", "trajectory_msgs/msg/JointTrajectory", "command", 0, "command_width"),
     Topic("/policy/instruction", "std_msgs/msg/String", "state", 0, INSTRUCTION),
     Topic("/supervisor/state", "std_msgs/msg/String", "state", 10, "supervisor_state"),
-    Topic("/teleop/deadman", "std_msgs/msg/Bool", "command", 50, "deadman"),
+    Topic("/teleop/deadman", "std_msgs/msg/Bool", "stream", 50, "deadman"),
     Topic("/recorder/state", "std_msgs/msg/String", "state", 1, "recorder_state"),
     Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "stream", 0, "diagnostics"),
 ]

@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from como_ros.nodes.wiring import message_class, profile
+from como_ros.nodes.wiring import heard_profile, message_class, profile
 
 PATIENCE_S = 15.0
 
@@ -40,7 +40,7 @@ class Probe:
         def keep(message: Any) -> None:
             kept.append((time.monotonic(), message))
 
-        self.node.create_subscription(message_class(topic), topic, keep, profile(topic))
+        self.node.create_subscription(message_class(topic), topic, keep, heard_profile(topic))
         return kept
 
     def speak(self, topic: str) -> Any:

@@ -24,9 +24,18 @@ _PROFILES = {
     "stream": QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE),
 }
 
+_HEARD_STATE = QoSProfile(
+    depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+"""A late joiner gets the newest state only, but a busy listener misses no change: stop, release, arm."""
+
 
 def profile(topic: str) -> QoSProfile:
     return _PROFILES[wire.topic(topic).qos]
+
+
+def heard_profile(topic: str) -> QoSProfile:
+    return _HEARD_STATE if wire.topic(topic).qos == "state" else profile(topic)
 
 
 def message_class(topic: str) -> Any:
@@ -52,7 +61,7 @@ def publisher(node: Node, topic: str, lease_s: float = 0.0) -> Publisher[Any]:
 def subscription(
     node: Node, topic: str, callback: Callable[[Any], None], **options: Any
 ) -> Subscription[Any]:
-    return node.create_subscription(message_class(topic), topic, callback, profile(topic), **options)
+    return node.create_subscription(message_class(topic), topic, callback, heard_profile(topic), **options)
 
 
 def trigger(node: Node, service: str, action: Callable[[], str], **options: Any) -> Any:

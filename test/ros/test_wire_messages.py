@@ -120,3 +120,28 @@ def assert_same(ours, theirs) -> None:
     assert ours[:2] == theirs[:2]
     assert np.asarray(ours[2]).dtype == np.asarray(theirs[2]).dtype
     np.testing.assert_array_equal(ours[2], theirs[2])
+
+
+def test_a_busy_listener_misses_no_change_of_state(own_domain):
+    """Stop and release in one breath must not look like no stop at all."""
+    context = Context()
+    context.init()
+    speaker, listener = Node("speaker", context=context), Node("listener", context=context)
+    heard: list[str] = []
+    subscription(listener, "/supervisor/state", lambda message: heard.append(message.data))
+    said = publisher(speaker, "/supervisor/state")
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(listener)
+    deadline = time.monotonic() + 10
+    while not said.get_subscription_count() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for state in ("teleop", "stopped", "ready"):
+        said.publish(generated("std_msgs/msg/String", data=state))
+    time.sleep(0.3)
+    while heard[-1:] != ["ready"] and time.monotonic() < deadline:
+        executor.spin_once(timeout_sec=0.1)
+    executor.shutdown()
+    speaker.destroy_node()
+    listener.destroy_node()
+    context.try_shutdown()
+    assert heard == ["teleop", "stopped", "ready"]
