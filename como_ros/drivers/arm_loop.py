@@ -31,6 +31,8 @@ from como_ros.errors import ComoError
 
 CONNECTING, TRACKING, HOMING, FAULT = "connecting", "tracking", "homing", "fault"
 RECONNECT_NS = 1_000_000_000
+HEARSAY_NS = 300_000_000
+"""A release and the call to go home travel apart: so long may the release arrive after the call."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class ArmLoop:
         self._homing: HomeRun | None = None
         self._answers = Answers()
         self._try_ns = 0
+        self._home_wanted: list[tuple[Future[str], int]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="arm", daemon=True)
         self._thread.start()
@@ -75,7 +78,7 @@ class ArmLoop:
         The hand opens, unless it holds something and nobody has released the supervisor since; the answer
         says which.
         """
-        return self._ask(self._begin_home)
+        return self._ask(self._want_home)
 
     def recover(self) -> Future[str]:
         """Clear the fault, on consent of whoever calls."""
@@ -84,14 +87,15 @@ class ArmLoop:
     def _ask(self, action: Callable[[Future[str], int], None]) -> Future[str]:
         answer = self._answers.new()
 
-        def attempt(now_ns: int) -> None:
-            try:
-                action(answer, now_ns)
-            except ComoError as error:
-                answer.set_exception(error)
-
-        self._inbox.put(attempt)
+        self._inbox.put(lambda now_ns: self._attempt(action, answer, now_ns))
         return answer
+
+    @staticmethod
+    def _attempt(action: Callable[[Future[str], int], None], answer: Future[str], now_ns: int) -> None:
+        try:
+            action(answer, now_ns)
+        except ComoError as error:
+            answer.set_exception(error)
 
     @property
     def alive(self) -> bool:
@@ -151,6 +155,7 @@ class ArmLoop:
     def _round(self, now_ns: int) -> None:
         while not self._inbox.empty():
             self._inbox.get()(now_ns)
+        self._answer_home(now_ns)
         if self._arm is None:
             self._connect(now_ns)
             return
@@ -212,9 +217,24 @@ class ArmLoop:
         self._take(self._arm, now_ns, rearm=True)
         answer.set_result("recovered; the arm holds until it is armed again")
 
+    def _want_home(self, answer: Future[str], now_ns: int) -> None:
+        self._home_wanted.append((answer, now_ns + HEARSAY_NS))
+
+    def _answer_home(self, now_ns: int) -> None:
+        waiting, self._home_wanted = self._home_wanted, []
+        for answer, until_ns in waiting:
+            if self.mode == TRACKING and not self._is_ready and now_ns < until_ns:
+                self._home_wanted.append((answer, until_ns))
+            else:
+                self._attempt(self._begin_home, answer, now_ns)
+
+    @property
+    def _is_ready(self) -> bool:
+        return self.servo is not None and self.servo.state == READY
+
     def _begin_home(self, answer: Future[str], now_ns: int) -> None:
         state = self.servo.state if self.servo else ""
-        if self._arm is None or self.mode != TRACKING or state != READY:
+        if self._arm is None or self.mode != TRACKING or not self._is_ready:
             raise ComoError(
                 f"home refused: the arm is {self.mode} and the supervisor says {state or 'nothing'}; "
                 "it is allowed while the arm is tracking and the supervisor says ready"

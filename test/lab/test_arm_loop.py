@@ -114,3 +114,18 @@ def test_a_hand_that_was_away_has_no_width_and_starts_nothing_when_it_is_back():
         assert client.truth()["width"] == pytest.approx(width_m, abs=0.002)
         client.close()
         hand.close()
+
+
+def test_a_release_may_arrive_just_after_the_call_to_go_home(lab):
+    loop = ArmLoop(LoopConfig(), lambda state, width_m: None)
+    until(lambda: loop.mode == TRACKING)
+    supervise(loop, "stopped", 0.1)
+    with pytest.raises(ComoError, match="the supervisor says stopped"):
+        loop.home().result(5)
+    answer = loop.home()
+    supervise(loop, "ready", 0.1)
+    assert loop.mode == HOMING
+    while not answer.done():
+        supervise(loop, "ready", 0.1)
+    assert answer.result(0).startswith("home")
+    loop.close()
