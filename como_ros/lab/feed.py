@@ -14,6 +14,7 @@ import mujoco
 
 from como_ros.drivers.realsense import StreamConfig
 from como_ros.lab import scene
+from como_ros.lab.camera_faults import camera_fault
 from como_ros.lab.render import Renderer, intrinsics
 from como_ros.lab.shared_state import SharedState
 from como_ros.lab.software_camera import SoftwareCamera
@@ -77,6 +78,8 @@ class LabFeed:
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         for name, camera in self.cameras.items():
+            if camera_fault(state, "camera_freeze", name):
+                continue
             color = renderer.colour(self._data, name)
             depth_m = renderer.depth_m(self._data, name) if self._config.depth else None
             camera.push(color, stamp_ns, depth_m)

@@ -3,6 +3,9 @@
 A sequence lock: the writer makes the counter odd, writes, makes it even; a reader that saw the counter odd
 or changed reads again. The block is a file under /dev/shm, so a killed server leaves nothing but that file
 and the next server replaces it. A reader attached to a replaced block keeps reading the old one.
+
+Beside the vector lie a few settings, single numbers that stand until set again (the cameras' faults);
+the lock does not cover them, since a machine writes one number whole.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import numpy as np
 from como_ros.errors import ComoError
 
 FOLDER = Path("/dev/shm")
-_HEADER = 3  # int64: sequence, stamp, number of values
+SETTINGS = 16
+_HEADER = 3  # int64: sequence, stamp, number of values; then the settings, then the values, float64
 _PATIENCE_S = 1.0
 """A writer may be put to sleep in the middle of a write; longer than this and it is dead."""
 
@@ -28,7 +32,8 @@ class SharedState:
     def __init__(self, path: Path, block: mmap.mmap, owner: bool) -> None:
         self._path, self._block, self._owner = path, block, owner
         self._header = np.frombuffer(block, np.int64, _HEADER)
-        self._values = np.frombuffer(block, np.float64, int(self._header[2]), _HEADER * 8)
+        self.settings = np.frombuffer(block, np.float64, SETTINGS, _HEADER * 8)
+        self._values = np.frombuffer(block, np.float64, int(self._header[2]), (_HEADER + SETTINGS) * 8)
 
     @classmethod
     def create(cls, name: str, size: int) -> SharedState:
@@ -36,7 +41,7 @@ class SharedState:
         path = _path(name)
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
         header = np.array([0, 0, size], np.int64).tobytes()
-        fresh.write_bytes(header + bytes(8 * size))
+        fresh.write_bytes(header + bytes(8 * (SETTINGS + size)))
         fresh.replace(path)
         return cls(path, _map(path), owner=True)
 
@@ -67,7 +72,7 @@ class SharedState:
 
     def close(self) -> None:
         """Let go of the memory; the owner also removes the block."""
-        del self._header, self._values
+        del self._header, self._values, self.settings
         self._block.close()
         if self._owner:
             self._path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import pytest
 
 from como_ros.drivers.realsense import RealSense, StreamConfig
 from como_ros.lab import scene
+from como_ros.lab.camera_faults import set_camera_fault
 from como_ros.lab.feed import LabFeed
 from como_ros.lab.render import Renderer, intrinsics
 from como_ros.lab.shared_state import SharedState
@@ -81,6 +82,22 @@ def test_a_world_that_stands_still_sends_no_new_frames(state, feed):
     newest(camera, stamp_ns)
     assert camera.read(0.5) is None
     camera.close()
+
+
+def test_a_frozen_camera_sends_nothing_while_the_other_goes_on(state, feed):
+    cameras = {name: RealSense(feed.cameras[name].device, CONFIG) for name in CAMERAS}
+    _, data = world(5)
+    set_camera_fault(state, "camera_freeze", True, camera="front")
+    stamp_ns = time.time_ns()
+    state.write(scene.world_vector(data, 5), stamp_ns)
+    newest(cameras["wrist"], stamp_ns)
+    assert cameras["front"].read(0.3) is None
+    set_camera_fault(state, "camera_freeze", False)
+    stamp_ns = time.time_ns()
+    state.write(scene.world_vector(data, 5), stamp_ns)
+    newest(cameras["front"], stamp_ns)
+    for camera in cameras.values():
+        camera.close()
 
 
 def test_a_restarted_lab_is_seen_again_within_three_seconds(state, feed):

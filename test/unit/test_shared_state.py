@@ -49,6 +49,18 @@ def test_a_new_world_takes_the_name_of_a_dead_one():
         state.close()
 
 
+def test_settings_stand_beside_the_values_and_start_at_zero():
+    state = SharedState.create(NAME, 2)
+    reader = SharedState.attach(NAME)
+    assert not reader.settings.any()
+    state.settings[3] = 0.5
+    state.write(np.array([7.0, 8.0]), 1)
+    assert reader.settings[3] == 0.5
+    assert reader.read()[0].tolist() == [7, 8]
+    reader.close()
+    state.close()
+
+
 def test_attaching_before_there_is_a_world_says_so():
     with pytest.raises(FileNotFoundError):
         SharedState.attach("nobody_made_this")
