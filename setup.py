@@ -9,6 +9,7 @@ PACKAGES = [
     "como_ros.control",
     "como_ros.drivers",
     "como_ros.lab",
+    "como_ros.lab.tasks",
     "como_ros.nodes",
     "policies",
     "policies.nets",

@@ -2,7 +2,7 @@
 
     {"cmd": "reset", "seed": 7}     objects as the seed says; the arm stays where it is
     {"cmd": "status"}               success, reason, time, ready, task, seed, instruction
-    {"cmd": "truth"}                poses of cube, tray and ee, joints, width (scripted operators, metrics)
+    {"cmd": "truth"}                poses of things and ee, joints, width (scripted operators, metrics)
     {"cmd": "fault", "name": "camera_freeze", "on": true}
     {"cmd": "fault", "name": "reflex"}
 

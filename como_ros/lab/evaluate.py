@@ -95,16 +95,17 @@ def run_episode(lab: FastLab, policy: Policy, seed: int, config: EvaluationConfi
     """One closed-loop episode, ended by success or the task's time limit."""
     layout = lab.reset(seed)
     driver = _Driver(lab, policy, layout.instruction, config)
-    rest_z, highest, done, reason = float(lab.data.body("cube").xpos[2]), 0.0, False, ""
+    thing = lab.data.body(lab.task.things[0])
+    began, moved_m, done, reason = thing.xpos.copy(), 0.0, False, ""
     while lab.time_s < lab.task.time_limit_s and not done:
         driver.run_chunk(seed)
-        highest = max(highest, float(lab.data.body("cube").xpos[2]) - rest_z)
+        moved_m = max(moved_m, float(np.linalg.norm(thing.xpos - began)))
         done, reason = lab.success()
     return {
         "seed": seed,
         "success": done,
         "reason": reason,
-        "lifted": highest > 0.03,
+        "moved_m": moved_m,
         "seconds": lab.time_s,
         "inference_ms": float(np.median(driver.inference_s) * 1e3),
     }

@@ -12,9 +12,9 @@ import numpy as np
 
 from como_ros.lab import scene
 from como_ros.lab.controller import ImpedanceController
-from como_ros.lab.operator import Plan, plan_pick_place
+from como_ros.lab.operator import Plan
 from como_ros.lab.render import Renderer
-from como_ros.lab.tasks import Layout, PickPlace
+from como_ros.lab.tasks import Layout, Task
 from policies import spaces
 
 SETPOINT_PERIOD_S = 0.01
@@ -26,9 +26,9 @@ Setpoint = tuple[np.ndarray, np.ndarray, float]
 class FastLab:
     """One world with its controller; `reset`, `advance`, `look`."""
 
-    def __init__(self, task: PickPlace, image_hw: tuple[int, int] = (128, 128), render: bool = True) -> None:
+    def __init__(self, task: Task, image_hw: tuple[int, int] = (128, 128), render: bool = True) -> None:
         self.task = task
-        self.model = scene.build_model()
+        self.model = scene.build_model(task.objects_xml)
         self.data = mujoco.MjData(self.model)
         self._controller = ImpedanceController(self.model)
         self._renderer = Renderer(self.model, image_hw) if render else None
@@ -36,10 +36,10 @@ class FastLab:
         self._arm_q, self._arm_v = scene.joint_addresses(self.model, scene.ARM_JOINTS)
         self._finger_q, _ = scene.joint_addresses(self.model, scene.FINGER_JOINTS)
 
-    def reset(self, seed: int) -> Layout:
-        layout = self.task.sample(seed)
+    def reset(self, seed: int, spread: str = "training") -> Layout:
+        layout = self.task.sample(seed, spread)
         mujoco.mj_resetData(self.model, self.data)
-        scene.set_arm_home(self.model, self.data, np.array(layout.start_q))
+        scene.set_arm_home(self.model, self.data, layout.start_q)
         self.task.place(self.model, self.data, layout)
         self._controller.reset()
         return layout
@@ -88,9 +88,7 @@ class FastLab:
             self.advance(setpoint_at(self.time_s + SETPOINT_PERIOD_S))
 
     def operator_plan(self, seed: int) -> Plan:
-        cube, tray = self.data.body("cube"), self.data.body("tray")
-        yaw = np.arctan2(cube.xmat[3], cube.xmat[0])
-        return plan_pick_place(self.ee_pose7[:3], cube.xpos.copy(), float(yaw), tray.xpos.copy(), seed)
+        return self.task.plan(self.task.truth(self.data), self.ee_pose7[:3], seed)
 
     def success(self) -> tuple[bool, str]:
         return self.task.success(self.model, self.data)

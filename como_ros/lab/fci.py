@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,7 +36,7 @@ from como_ros.errors import ComoError
 from como_ros.lab import scene
 from como_ros.lab.hand_server import LabHand, LabHandServer
 from como_ros.lab.shared_state import SharedState
-from como_ros.lab.tasks import get_task
+from como_ros.lab.tasks import RANGES, get_task
 from policies import spaces
 
 HOST = "127.0.0.1"
@@ -61,6 +61,8 @@ class LabConfig:
     control: str = "/tmp/como_lab.sock"
     """Path of the Unix socket for reset, status, truth and faults."""
     robot: str = "panda"
+    spread: str = "training"
+    """Range that layouts are drawn from: training or held_out."""
 
 
 class LabArm(MujocoFrankaSim):
@@ -69,7 +71,7 @@ class LabArm(MujocoFrankaSim):
     def __init__(self, config: LabConfig, on_ready: Callable[[], None]) -> None:
         super().__init__(enable_hand=True)
         self.task = get_task(config.task)
-        self.seed = config.seed
+        self.seed, self.spread = config.seed, config.spread
         self.cameras_frozen = False
         self._state_name = config.state
         self._on_ready = on_ready
@@ -77,7 +79,7 @@ class LabArm(MujocoFrankaSim):
         self._steps = 0
 
     def initialize_simulation(self) -> None:
-        self.model = scene.build_model()
+        self.model = scene.build_model(self.task.objects_xml)
         self.data = mujoco.MjData(self.model)
         self._bind_model()
         self.ee_body_id = self.model.body("flange").id
@@ -109,7 +111,8 @@ class LabArm(MujocoFrankaSim):
         super()._read_and_publish_state()
         self._steps += 1
         if self._steps % PUBLISH_EVERY == 0 and not self.cameras_frozen:
-            self._shared.write(scene.world_vector(self.data, self.seed), time.time_ns())
+            world = scene.world_vector(self.data, self.seed, RANGES.index(self.spread))
+            self._shared.write(world, time.time_ns())
         if not self._jobs.empty():
             question, answer = self._jobs.get()
             try:
@@ -122,7 +125,8 @@ class LabArm(MujocoFrankaSim):
     def reset(self, seed: int) -> None:
         """Objects where `seed` says. The arm stays: only the robot's own client may move it."""
         self.seed = seed
-        self.task.place(self.model, self.data, self.task.sample(seed))
+        self.layout = self.task.sample(seed, self.spread)
+        self.task.place(self.model, self.data, self.layout)
 
     def status(self) -> dict[str, Any]:
         success, reason = self.task.success(self.model, self.data)
@@ -134,16 +138,15 @@ class LabArm(MujocoFrankaSim):
             "pid": os.getpid(),
             "task": self.task.name,
             "seed": self.seed,
-            "instruction": self.task.sample(self.seed).instruction,
+            "instruction": self.layout.instruction,
         }
 
     def truth(self) -> dict[str, Any]:
         """Where things are, for scripted operators and metrics, never for a policy."""
-        cube, tray = self.data.body("cube"), self.data.body("tray")
         matrix = self.data.site_xmat[self._tcp].reshape(3, 3)
         return {
-            "cube": [*cube.xpos.tolist(), *cube.xquat[[1, 2, 3, 0]].tolist()],
-            "tray": [*tray.xpos.tolist(), *tray.xquat[[1, 2, 3, 0]].tolist()],
+            "task": self.task.name,
+            "things": self.task.truth(self.data),
             "ee": [*self.data.site_xpos[self._tcp].tolist(), *spaces.quaternion_from_matrix(matrix).tolist()],
             "joints": self.data.qpos[self.arm_qpos_adr].tolist(),
             "width": float(self.data.qpos[self.finger_qpos_adr].sum()),
@@ -223,8 +226,8 @@ def serve(config: LabConfig) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m como_ros.lab.fci", description="Serve the lab's arm.")
-    for name, kind in (("task", str), ("seed", int), ("state", str), ("control", str), ("robot", str)):
-        parser.add_argument(f"--{name}", type=kind, default=getattr(LabConfig, name))
+    for setting in fields(LabConfig):
+        parser.add_argument(f"--{setting.name}", type=type(setting.default), default=setting.default)
     parser.add_argument("--verbose", action="store_true")
     options = vars(parser.parse_args(argv))
     logging.basicConfig(level=logging.INFO if options.pop("verbose") else logging.ERROR)

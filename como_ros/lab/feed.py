@@ -18,7 +18,7 @@ from como_ros.lab.camera_faults import camera_fault
 from como_ros.lab.render import Renderer, intrinsics
 from como_ros.lab.shared_state import SharedState
 from como_ros.lab.software_camera import SoftwareCamera
-from como_ros.lab.tasks import get_task
+from como_ros.lab.tasks import RANGES, get_task
 
 REATTACH_AFTER_S = 1.0
 
@@ -30,9 +30,9 @@ class LabFeed:
         self._task = get_task(task)
         self._config = config
         self._state_name = state_name
-        self._model = scene.build_model()
+        self._model = scene.build_model(self._task.objects_xml)
         self._data = mujoco.MjData(self._model)
-        self._painted: int | None = None
+        self._painted: tuple[int, int] | None = None
         self._drawn_ns = 0
         image_hw = (config.height, config.width)
         self.cameras = {
@@ -71,10 +71,10 @@ class LabFeed:
         if stamp_ns <= self._drawn_ns:
             return False
         self._drawn_ns = stamp_ns
-        seed = scene.set_world(self._model, self._data, vector)
-        if seed != self._painted:
-            self._task.paint(self._model, seed)
-            self._painted = seed
+        paint = scene.set_world(self._model, self._data, vector)
+        if paint != self._painted:
+            self._task.paint(self._model, self._task.sample(paint[0], RANGES[paint[1]]))
+            self._painted = paint
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         for name, camera in self.cameras.items():

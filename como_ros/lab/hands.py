@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,9 +19,9 @@ import numpy as np
 
 from como_ros.errors import ComoError
 from como_ros.lab import scene
-from como_ros.lab.operator import OPEN_M, Plan, Script
+from como_ros.lab.operator import Plan
 from como_ros.lab.render import Renderer
-from como_ros.lab.tasks import PickPlace, get_task
+from como_ros.lab.tasks import Task, get_task
 from policies import spaces
 
 FINGER_X = (0.028, 0.006, -0.014, -0.032)
@@ -41,9 +42,9 @@ class VideoConfig:
 class HandScene:
     """The lab without robot, with a hand that can be put anywhere."""
 
-    def __init__(self, task: PickPlace, size_px: int) -> None:
+    def __init__(self, task: Task, size_px: int) -> None:
         self.task = task
-        self.model = mujoco.MjModel.from_xml_string(_hand_xml())
+        self.model = mujoco.MjModel.from_xml_string(_hand_xml(task.objects_xml))
         self.data = mujoco.MjData(self.model)
         self._renderer = Renderer(self.model, (size_px, size_px))
         self._capsules = [i for i in range(self.model.ngeom) if self.model.geom(i).name.startswith("hand_")]
@@ -66,17 +67,20 @@ class HandScene:
         self._eye = self._camera_pos + rng.uniform(-0.05, 0.05, 3)
         self._phase = rng.uniform(0, 2 * np.pi, 3)
 
+    def move_things(self, places: Mapping[str, np.ndarray], slides: Mapping[str, float]) -> None:
+        for name, place in places.items():
+            scene.set_body(self.model, self.data, name, place)
+        for name, metres in slides.items():
+            self.data.qpos[self.model.joint(name).qposadr[0]] = metres
+
     def draw(
         self,
         pose7: np.ndarray,
         aperture_m: float,
         elbow: np.ndarray,
-        cube: np.ndarray,
         time_s: float,
         sway_m: float,
     ) -> np.ndarray:
-        address = self.model.jnt_qposadr[self.model.joint("cube_free").id]
-        self.data.qpos[address : address + 7] = cube
         self.model.cam_pos[self._camera] = self._eye + sway_m * np.sin(
             self._phase + time_s * np.array([1.1, 1.7, 0.8])
         )
@@ -102,8 +106,8 @@ class HandScene:
         self._renderer.close()
 
 
-def _hand_xml() -> str:
-    world = ET.fromstring(scene.WORLD_XML)
+def _hand_xml(objects_xml: str) -> str:
+    world = scene.bare_world(objects_xml)
     body = scene.find(world, "worldbody")
     body.remove(scene.find(body, "geom[@name='pedestal']"))
     world.remove(scene.find(world, "contact"))
@@ -143,30 +147,6 @@ def _hand_segments(
     return [*segments, (palm_a, palm_b, 0.032), (heel, wrist, 0.029), (wrist, elbow, 0.036)]
 
 
-def plan_hand(task: PickPlace, seed: int) -> tuple[Plan, float, float, float]:
-    """(plan, cube yaw, grasp time, release time) of one clip."""
-    rng = np.random.default_rng([seed, 41])
-    layout = task.sample(seed)
-    script = Script(np.array([0.35, 0.08, 0.28]) + rng.uniform(-0.10, 0.10, 3), rng.uniform(0.45, 0.80))
-    tilt, yaw = rng.uniform(-0.25, 0.25, 2), layout.cube_yaw + rng.normal(0, 0.1)
-    grasp = np.array([*layout.cube_xy, 0.022]) + rng.normal(0, 0.002, 3)
-    tray = np.array([*layout.tray_xy, 0.045]) + [*rng.uniform(-0.03, 0.03, 2), rng.uniform(0, 0.02)]
-    if rng.random() < 0.6:
-        script.wait(rng.uniform(0.1, 0.6), OPEN_M)
-    script.go(grasp + [*rng.normal(0, 0.02, 2), rng.uniform(0.04, 0.09)], yaw, tilt, OPEN_M)
-    script.go(grasp, yaw, tilt, OPEN_M)
-    script.wait(rng.uniform(0.10, 0.25), 2 * scene.CUBE_HALF_M)
-    grasped = script.rows[-1][0]
-    lift = rng.uniform(0.08, 0.18)
-    script.go((grasp + tray) / 2 + [*rng.normal(0, 0.03, 2), lift], yaw / 2, tilt, 2 * scene.CUBE_HALF_M)
-    script.go(tray, rng.normal(0, 0.15), tilt, 2 * scene.CUBE_HALF_M)
-    script.wait(rng.uniform(0.10, 0.25), OPEN_M)
-    released = script.rows[-1][0]
-    script.go(np.array([0.36, 0.15, 0.25]) + rng.uniform(-0.08, 0.08, 3), 0.0, tilt, OPEN_M)
-    script.wait(rng.uniform(0.1, 0.4), OPEN_M)
-    return script.plan(), layout.cube_yaw, grasped, released
-
-
 def _smooth_aperture(plan: Plan, time_s: float) -> float:
     """A hand opens and closes over about 0.2 s, where a plan's width jumps."""
     return float(np.mean([plan.at(time_s - lag)[2] for lag in np.linspace(0, 0.2, 5)]))
@@ -174,23 +154,18 @@ def _smooth_aperture(plan: Plan, time_s: float) -> float:
 
 def _clip_frames(hand: HandScene, seed: int, config: VideoConfig) -> tuple[list[np.ndarray], np.ndarray]:
     """Frames and the truth: time, pose7, aperture per frame."""
-    plan, cube_yaw, grasped, released = plan_hand(hand.task, seed)
+    layout = hand.task.sample(seed)
+    how = hand.task.hand_plan(layout, seed)
     hand.dress(seed)
-    rng = np.random.default_rng([seed, 53])
-    elbow_side, layout = rng.uniform(-0.12, 0.12), hand.task.sample(seed)
-    cube = np.array([*layout.cube_xy, scene.CUBE_HALF_M, np.cos(cube_yaw / 2), 0, 0, np.sin(cube_yaw / 2)])
-    frames, truth, grip = [], [], None
-    for k in range(int(plan.duration_s * config.fps)):
+    elbow_side = np.random.default_rng([seed, 53]).uniform(-0.12, 0.12)
+    frames, truth = [], []
+    for k in range(int(how.plan.duration_s * config.fps)):
         time_s = k / config.fps
-        pose7, _, _ = plan.at(time_s)
-        if grasped <= time_s < released:
-            grip = cube[:3] - pose7[:3] if grip is None else grip
-            cube[:3] = pose7[:3] + grip
-        elif time_s >= released:
-            cube[2] = 0.006 + scene.CUBE_HALF_M
-        aperture = _smooth_aperture(plan, time_s)
+        pose7, _, _ = how.plan.at(time_s)
+        hand.move_things(*how.things_at(time_s, pose7))
+        aperture = _smooth_aperture(how.plan, time_s)
         elbow = pose7[:3] + np.array([-0.26, elbow_side, 0.32])
-        frames.append(hand.draw(pose7, aperture, elbow, cube, time_s, config.sway_m))
+        frames.append(hand.draw(pose7, aperture, elbow, time_s, config.sway_m))
         truth.append(np.concatenate([[time_s], pose7, [aperture]]))
     return frames, np.array(truth)
 

@@ -14,8 +14,6 @@ import numpy as np
 from policies import spaces
 
 OPEN_M, CLOSED_M = 0.08, 0.0
-GRASP_Z_M = 0.017
-PLACE_Z_M = 0.035
 PEAK_OVER_MEAN, PEAK_ACCELERATION = 1.875, 5.77  # of a quintic smoothstep of unit length and duration
 ACCELERATION_M_S2 = 1.5
 
@@ -70,6 +68,10 @@ class Script:
         self._peak = peak_m_s
         self.rows = [(0.0, start, 0.0, np.zeros(2), OPEN_M)]
 
+    @property
+    def time_s(self) -> float:
+        return self.rows[-1][0]
+
     def go(self, position: np.ndarray, yaw: float, tilt: np.ndarray, width: float, slow: float = 1.0) -> None:
         time_s, last, last_yaw, _, _ = self.rows[-1]
         length = np.linalg.norm(position - last)
@@ -95,27 +97,10 @@ class Script:
         return Plan(*(np.array(column) for column in (times, positions, yaws, tilts, widths)))
 
 
-def plan_pick_place(
-    start_xyz: np.ndarray, cube_xyz: np.ndarray, cube_yaw: float, tray_xyz: np.ndarray, seed: int
-) -> Plan:
-    """Hover, (sometimes miss and correct,) descend, grasp, lift, carry in an arc, lower, let go, retreat."""
-    rng = np.random.default_rng([seed, 13])
-    script = Script(np.asarray(start_xyz, float), rng.uniform(0.30, 0.45))
-    tilt = rng.uniform(-0.04, 0.04, 2)
-    grasp = np.array([*cube_xyz[:2], GRASP_Z_M]) + [*rng.normal(0, 0.0015, 2), rng.uniform(-0.002, 0.003)]
-    hover = grasp + [0, 0, rng.uniform(0.06, 0.12)]
-    _approach(script, rng, hover, cube_yaw, tilt)
-    script.go(grasp, cube_yaw, tilt, OPEN_M, slow=0.6)
-    script.wait(rng.uniform(0.15, 0.3), OPEN_M)
-    script.wait(rng.uniform(0.45, 0.6), CLOSED_M)
-    script.go(grasp + [0, 0, rng.uniform(0.10, 0.16)], cube_yaw, tilt, CLOSED_M, slow=0.8)
-    _deliver(script, rng, np.asarray(tray_xyz, float), tilt)
-    return script.plan()
-
-
-def _approach(
+def approach(
     script: Script, rng: np.random.Generator, hover: np.ndarray, yaw: float, tilt: np.ndarray
 ) -> None:
+    """To above the thing, not always straight and not always right at first."""
     if rng.random() < 0.5:  # a bow instead of a straight line
         last = script.rows[-1][1]
         script.go((last + hover) / 2 + rng.uniform(-0.04, 0.04, 3), yaw * rng.uniform(0, 1), tilt, OPEN_M)
@@ -125,17 +110,3 @@ def _approach(
     script.go(hover, yaw, tilt, OPEN_M)
     if rng.random() < 0.3:
         script.wait(rng.uniform(0.1, 0.4), OPEN_M)
-
-
-def _deliver(script: Script, rng: np.random.Generator, tray: np.ndarray, tilt: np.ndarray) -> None:
-    place = tray + [*rng.uniform(-0.025, 0.025, 2), PLACE_Z_M + rng.uniform(0, 0.012)]
-    above = place + [0, 0, rng.uniform(0.07, 0.12)]
-    yaw = rng.normal(0, 0.1)
-    if rng.random() < 0.4:
-        script.go(above + [*rng.normal(0, 0.03, 2), rng.uniform(0, 0.04)], yaw, tilt, CLOSED_M)
-    script.go(above, yaw, tilt, CLOSED_M)
-    script.go(place, yaw, tilt, CLOSED_M, slow=0.7)
-    script.wait(rng.uniform(0.1, 0.25), CLOSED_M)
-    script.wait(rng.uniform(0.3, 0.45), OPEN_M)
-    script.go(above + [0, 0, 0.03], yaw, tilt, OPEN_M)
-    script.wait(0.5, OPEN_M)

@@ -1,9 +1,9 @@
-"""The lab's world as one MuJoCo model: Panda with hand, table, cube, tray, two cameras.
+"""The lab's world as one MuJoCo model: Panda with hand, table, a task's things, two cameras.
 
 Kinematics and meshes come from robosuite's Panda; inertias, friction and gains are ours, because robosuite's
 are not physical. Actuation is left to whoever steps the model (the FCI server or the fast mode).
 Names the rest of the lab relies on: joints `joint1..7`, `finger_joint1/2`, body `flange`, site `tcp`,
-cameras `front` and `wrist`, free body `cube`, mocap body `tray`.
+cameras `front` and `wrist`. A thing that moves has a free joint, one that only stands there is a mocap body.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from como_ros.lab.meshes import light_mesh
 HOME_Q = np.array([0.0, -0.3, 0.0, -2.2, 0.0, 1.9, np.pi / 4])
 FLANGE_Z_M = 0.107
 TCP_Z_M = 0.1034
-CUBE_HALF_M = 0.02
-TRAY_HALF_M = 0.08
 ARM_JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 FINGER_JOINTS = ("finger_joint1", "finger_joint2")
 
@@ -63,18 +61,6 @@ WORLD_XML = """
     <geom name="table" type="box" size="0.36 0.55 0.02" pos="0.55 0 -0.02" rgba="0.72 0.62 0.50 1"
           friction="1 0.01 0.0001"/>
     <camera name="front" pos="1.12 0.07 0.56" xyaxes="0 1 0 -0.53 0 0.85" fovy="46"/>
-    <body name="cube" pos="0.5 -0.05 0.02">
-      <freejoint name="cube_free"/>
-      <geom name="cube" type="box" size="0.02 0.02 0.02" mass="0.05" rgba="0.80 0.12 0.10 1"
-            friction="1 0.01 0.0001" condim="4"/>
-    </body>
-    <body name="tray" pos="0.5 0.28 0" mocap="true">
-      <geom name="tray_floor" type="box" size="0.08 0.08 0.003" pos="0 0 0.003" rgba="0.20 0.33 0.62 1"/>
-      <geom name="tray_w" type="box" size="0.004 0.08 0.010" pos="-0.08 0 0.010" rgba="0.16 0.27 0.52 1"/>
-      <geom name="tray_e" type="box" size="0.004 0.08 0.010" pos="0.08 0 0.010" rgba="0.16 0.27 0.52 1"/>
-      <geom name="tray_s" type="box" size="0.08 0.004 0.010" pos="0 -0.08 0.010" rgba="0.16 0.27 0.52 1"/>
-      <geom name="tray_n" type="box" size="0.08 0.004 0.010" pos="0 0.08 0.010" rgba="0.16 0.27 0.52 1"/>
-    </body>
   </worldbody>
   <contact><exclude body1="link0" body2="link1"/></contact>
 </mujoco>
@@ -168,11 +154,18 @@ def _add_tool(arm: ET.Element) -> None:
     ET.SubElement(hand, "camera", name="wrist", pos="-0.08 0 0.04", xyaxes=axes, fovy="75")
 
 
+def bare_world(objects_xml: str) -> ET.Element:
+    """Table, walls, light and a task's things, without the robot."""
+    world = ET.fromstring(WORLD_XML)
+    find(world, "worldbody").extend(ET.fromstring(f"<things>{objects_xml}</things>"))
+    return world
+
+
 @functools.cache
-def world_xml() -> str:
+def world_xml(objects_xml: str) -> str:
     """The whole scene as MJCF text."""
     assets = _assets()
-    world = ET.fromstring(WORLD_XML)
+    world = bare_world(objects_xml)
     arm_file, hand_file = assets / "robots/panda/robot.xml", assets / "grippers/panda_gripper.xml"
     arm, gripper = ET.parse(arm_file).getroot(), ET.parse(hand_file).getroot()
     _take_assets(world, arm, arm_file.parent)
@@ -185,9 +178,9 @@ def world_xml() -> str:
     return ET.tostring(world, encoding="unicode")
 
 
-def build_model() -> mujoco.MjModel:
-    """A fresh compiled model; the caller may repaint and re-light it."""
-    return mujoco.MjModel.from_xml_string(world_xml())
+def build_model(objects_xml: str) -> mujoco.MjModel:
+    """A fresh compiled model with a task's things; the caller may repaint and re-light it."""
+    return mujoco.MjModel.from_xml_string(world_xml(objects_xml))
 
 
 def joint_addresses(model: mujoco.MjModel, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -206,19 +199,32 @@ def set_arm_home(
     data.qvel[:] = 0
 
 
-def world_vector(data: mujoco.MjData, seed: int) -> np.ndarray:
-    """All that a camera needs to draw the world: seed (for its paint), qpos, mocap poses."""
-    return np.concatenate([[float(seed)], data.qpos, data.mocap_pos.ravel(), data.mocap_quat.ravel()])
+def set_body(model: mujoco.MjModel, data: mujoco.MjData, name: str, pose7: np.ndarray) -> None:
+    """A thing at rest at a pose: a mocap body, or one with a free joint."""
+    body = model.body(name)
+    position, wxyz = pose7[:3], pose7[[6, 3, 4, 5]]
+    if (mocap := int(body.mocapid[0])) >= 0:
+        data.mocap_pos[mocap], data.mocap_quat[mocap] = position, wxyz
+        return
+    q, v = model.jnt_qposadr[body.jntadr[0]], model.jnt_dofadr[body.jntadr[0]]
+    data.qpos[q : q + 7] = [*position, *wxyz]
+    data.qvel[v : v + 6] = 0
 
 
-def set_world(model: mujoco.MjModel, data: mujoco.MjData, vector: np.ndarray) -> int:
-    """Inverse of `world_vector`; returns the seed. Call mj_forward kinematics before drawing."""
-    nq, count = model.nq, model.nmocap
-    data.qpos[:] = vector[1 : 1 + nq]
-    data.mocap_pos[:] = vector[1 + nq : 1 + nq + 3 * count].reshape(count, 3)
-    data.mocap_quat[:] = vector[1 + nq + 3 * count :].reshape(count, 4)
-    return int(vector[0])
+def world_vector(data: mujoco.MjData, seed: int, spread: int = 0) -> np.ndarray:
+    """All that a camera needs to draw the world: seed and range (for its paint), qpos, mocap poses."""
+    head = [float(seed), float(spread)]
+    return np.concatenate([head, data.qpos, data.mocap_pos.ravel(), data.mocap_quat.ravel()])
+
+
+def set_world(model: mujoco.MjModel, data: mujoco.MjData, vector: np.ndarray) -> tuple[int, int]:
+    """Inverse of `world_vector`; returns seed and range. Call mj_forward kinematics before drawing."""
+    count = model.nmocap
+    qpos, places, turns = np.split(vector[2:], [model.nq, model.nq + 3 * count])
+    data.qpos[:] = qpos
+    data.mocap_pos[:], data.mocap_quat[:] = places.reshape(count, 3), turns.reshape(count, 4)
+    return int(vector[0]), int(vector[1])
 
 
 def world_vector_size(model: mujoco.MjModel) -> int:
-    return 1 + model.nq + 7 * model.nmocap
+    return 2 + model.nq + 7 * model.nmocap

@@ -7,8 +7,8 @@ import numpy as np
 from como_ros.drivers.teleop import TeleopCommand
 from como_ros.errors import ComoError
 from como_ros.lab.client import LabClient
-from como_ros.lab.operator import Plan, plan_pick_place
-from policies.spaces import matrix_from_quaternion
+from como_ros.lab.operator import Plan
+from como_ros.lab.tasks import get_task
 
 WAITS_BEYOND_M = 0.04
 
@@ -28,10 +28,8 @@ class ScriptedDevice:
         lab = LabClient(self._control)
         truth = lab.truth()
         lab.close()
-        cube, tray = np.array(truth["cube"]), np.array(truth["tray"])
-        turn = matrix_from_quaternion(cube[3:])
-        yaw = float(np.arctan2(turn[1, 0], turn[0, 0]))
-        self._plan = plan_pick_place(ee_pose7[:3], cube[:3], yaw, tray[:3], int(truth["seed"]))
+        task = get_task(truth["task"])
+        self._plan = task.plan(truth["things"], ee_pose7[:3], int(truth["seed"]))
 
     def command(self, elapsed_s: float, ee_pose7: np.ndarray) -> TeleopCommand:
         """The next set-point; like a person, waits for an arm that has fallen behind."""

@@ -23,7 +23,7 @@ class World:
 
     def __init__(self) -> None:
         self.name = f"test_{os.getpid()}"
-        self.model = scene.build_model()
+        self.model = scene.build_model(get_task("pick_place").objects_xml)
         self.data = mujoco.MjData(self.model)
         scene.set_arm_home(self.model, self.data)
         task = get_task("pick_place")

@@ -8,8 +8,8 @@ from como_ros.errors import ComoError
 from como_ros.lab import scene
 from como_ros.lab.evaluate import wilson_interval
 from como_ros.lab.fast import FastLab
-from como_ros.lab.hands import HandScene, make_videos, plan_hand
-from como_ros.lab.tasks import get_task
+from como_ros.lab.hands import HandScene, make_videos
+from como_ros.lab.tasks import RANGES, get_task
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_a_world_vector_redraws_the_same_picture(lab):
     seen = lab.look()["front"]
     vector = scene.world_vector(lab.data, layout.seed)
     other = FastLab(get_task("pick_place"), image_hw=(64, 64))
-    seed = scene.set_world(other.model, other.data, vector)
-    other.task.paint(other.model, seed)
+    seed, spread = scene.set_world(other.model, other.data, vector)
+    other.task.paint(other.model, other.task.sample(seed, RANGES[spread]))
     mujoco.mj_forward(other.model, other.data)
     assert np.array_equal(other.look()["front"], seen)
 
@@ -79,7 +79,8 @@ def test_hand_clips_hold_no_robot_and_keep_truth_outside(tmp_path):
 
 def test_hands_move_faster_than_the_arm(lab):
     lab.reset(2)
-    hand, *_ = plan_hand(get_task("pick_place"), 2)
+    task = get_task("pick_place")
+    hand = task.hand_plan(task.sample(2), 2).plan
     assert hand.duration_s < lab.operator_plan(2).duration_s
 
 

@@ -15,9 +15,8 @@ from como_ros.drivers.franka import HOME_Q, ArmError, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
 from como_ros.drivers.home_run import open_hand
 from como_ros.errors import ComoError
-from como_ros.lab.operator import plan_pick_place
 from como_ros.lab.shared_state import FOLDER, SharedState
-from policies.spaces import matrix_from_quaternion
+from como_ros.lab.tasks import get_task
 
 PERIOD_S = 0.01
 
@@ -87,10 +86,7 @@ def test_a_cube_is_picked_and_placed_through_the_protocol(lab, arm):
     hand.request(0.08)
     client.reset(3)
     truth = client.truth()
-    cube, tray = np.array(truth["cube"]), np.array(truth["tray"])
-    rotation = matrix_from_quaternion(cube[3:])
-    yaw = float(np.arctan2(rotation[1, 0], rotation[0, 0]))
-    plan = plan_pick_place(arm.read().pose7[:3], cube[:3], yaw, tray[:3], seed=3)
+    plan = get_task("pick_place").plan(truth["things"], arm.read().pose7[:3], seed=3)
     held_m = []
     for t in paced(plan.duration_s + 0.5):
         pose7, twist, width_m = plan.at(t)
@@ -176,7 +172,7 @@ def test_reset_moves_the_objects_and_leaves_the_arm(lab):
     client = lab.client()
     before = client.reset(5) and client.truth()
     after = client.reset(6) and client.truth()
-    assert before["cube"][:2] != after["cube"][:2]
+    assert before["things"]["cube"][:2] != after["things"]["cube"][:2]
     np.testing.assert_allclose(before["joints"], after["joints"], atol=1e-3)
     assert client.status()["seed"] == 6
     client.close()

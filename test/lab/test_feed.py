@@ -21,7 +21,7 @@ CONFIG = StreamConfig(width=128, height=128, rate_hz=10)
 
 @pytest.fixture
 def state():
-    model = scene.build_model()
+    model = scene.build_model(get_task("pick_place").objects_xml)
     state = SharedState.create(f"test_{os.getpid()}", scene.world_vector_size(model))
     yield state
     state.close()
@@ -35,7 +35,7 @@ def feed(state):
 
 
 def world(seed: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-    model = scene.build_model()
+    model = scene.build_model(get_task("pick_place").objects_xml)
     data = mujoco.MjData(model)
     scene.set_arm_home(model, data)
     get_task("pick_place").place(model, data, get_task("pick_place").sample(seed))
