@@ -1,39 +1,9 @@
 """Drive the arm by hand and record: ros2 launch como_ros teleop.launch.py lab:=true"""
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
-from launch.substitutions import LaunchConfiguration
+from launch.launch_description import LaunchDescription
 
-from como_ros.graphs import Deployment, environment, graph
-from launch import LaunchContext, LaunchDescription
-
-ARGUMENTS = {
-    "lab": ("false", "true runs against the simulated lab"),
-    "task": (Deployment.task, "task of the lab"),
-    "device": (Deployment.device, "teleop device"),
-    "out": (Deployment.out, "folder that takes the episodes"),
-    "robot_host": (Deployment.robot_host, "address of the robot's controller"),
-    "serials": ("", "camera serials FRONT,WRIST"),
-}
-
-
-def processes(context: LaunchContext) -> list[ExecuteProcess]:
-    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    deployment = Deployment.parse(given)
-    return [
-        ExecuteProcess(
-            cmd=process.command,
-            name=process.name,
-            additional_env=environment(deployment),
-            output="both",
-            on_exit=Shutdown(reason=f"{process.name} ended"),
-        )
-        for process in graph("teleop", deployment)
-    ]
+from como_ros.nodes.launching import describe
 
 
 def generate_launch_description() -> LaunchDescription:
-    declared = [
-        DeclareLaunchArgument(name, default_value=value, description=text)
-        for name, (value, text) in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=processes)])
+    return describe("teleop")
