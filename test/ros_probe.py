@@ -21,6 +21,33 @@ from como_ros.nodes.wiring import heard_profile, message_class, profile
 PATIENCE_S = 15.0
 
 
+class Stalls:
+    """How long this machine kept a thread that wanted to run from running: what a time bound must allow."""
+
+    NAP_S = 0.01
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, float]] = []
+        self._end = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._end.is_set():
+            begun = time.monotonic()
+            time.sleep(self.NAP_S)
+            over = time.monotonic() - begun - self.NAP_S
+            if over > self.NAP_S / 2:
+                self._rows.append((time.time_ns(), over))
+
+    def after(self, moment_ns: int, within_s: float = 1.0) -> float:
+        """Seconds stalled in the time after a moment; nearly none on a machine that keeps up."""
+        end_ns = moment_ns + round(within_s * 1e9)
+        return sum(over for at, over in list(self._rows) if moment_ns <= at - over * 1e9 <= end_ns)
+
+    def close(self) -> None:
+        self._end.set()
+
+
 class Probe:
     """Listens, speaks and calls services; every message is kept with its time of arrival."""
 
@@ -28,6 +55,7 @@ class Probe:
         self.context = rclpy.Context()
         self.context.init(domain_id=int(os.environ["ROS_DOMAIN_ID"]))
         self.node = Node("probe", context=self.context)
+        self.stalls = Stalls()
         self.heard: dict[str, list[tuple[float, Any]]] = {}
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
@@ -57,6 +85,7 @@ class Probe:
         return answer.success, answer.message
 
     def close(self) -> None:
+        self.stalls.close()
         self._executor.shutdown()
         self._thread.join(timeout=5)
         self.node.destroy_node()

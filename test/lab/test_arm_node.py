@@ -153,8 +153,9 @@ class Station:
         )
         assert speed > 0.05
         assert stamps[-1] > moment_s + 1.0
-        assert still_s < within_s
-        assert settled_s < within_s + SPRING_S
+        allowed_s = within_s + self.probe.stalls.after(round(moment_s * 1e9))
+        assert still_s < allowed_s
+        assert settled_s < allowed_s + SPRING_S
 
 
 @pytest.fixture
@@ -172,10 +173,12 @@ def test_state_is_published_at_100_hz_and_home_works_when_ready(station):
     np.testing.assert_allclose(q, HOME_Q, atol=0.02)
     assert 0 <= width_m <= 0.081
     before = len(station.poses), len(joints), len(wrenches), int(station.figures()["missed"])
+    begun_ns = time.time_ns()
     time.sleep(3.0)
     after = len(station.poses), len(joints), len(wrenches), int(station.figures()["missed"])
-    assert min(np.subtract(after, before)[:3]) >= 290
-    assert after[3] - before[3] <= 3
+    stalled = 100 * station.probe.stalls.after(begun_ns, 4.0)  # rounds of 10 ms
+    assert min(np.subtract(after, before)[:3]) >= 290 - stalled
+    assert after[3] - before[3] <= 3 + stalled
     station.probe.call("/supervisor/stop")
     station.told(lambda text: "supervisor is stopped" in text)
     success, message = station.probe.call("/arm/home")
@@ -270,11 +273,11 @@ def test_a_reflex_is_said_at_once_and_recovery_needs_arming_again(station, lab):
     station.probe.call("/supervisor/policy")
     station.moves()
     client = lab.client()
-    begun, begun_s = time.monotonic(), time.time()
+    begun_s = time.time()
     client.fault("reflex")
     client.close()
     station.told(lambda text: text.startswith("fault:") and "motion aborted by reflex" in text)
-    assert time.monotonic() - begun < 1.0
+    assert time.time() - begun_s < 1.0 + station.probe.stalls.after(round(begun_s * 1e9), 2.0)
     assert station.speed_before(begun_s) > 0.05
     success, message = station.probe.call("/arm/recover")
     assert success, message

@@ -9,6 +9,7 @@ from como_ros.lab import scene
 from como_ros.lab.evaluate import wilson_interval
 from como_ros.lab.fast import FastLab
 from como_ros.lab.hands import HandScene, make_videos
+from como_ros.lab.surroundings import DISTRACTORS, wild
 from como_ros.lab.tasks import RANGES, get_task
 
 
@@ -55,15 +56,44 @@ def test_both_cameras_see_a_red_cube(lab):
         assert ((red > 1.8 * green) & (red > 1.8 * blue)).sum() >= 4
 
 
-def test_a_world_vector_redraws_the_same_picture(lab):
-    layout = lab.reset(8)
+@pytest.mark.parametrize("spread", RANGES)
+def test_a_world_vector_redraws_the_same_picture(lab, spread):
+    layout = lab.reset(8, spread)
     seen = lab.look()["front"]
-    vector = scene.world_vector(lab.data, layout.seed)
+    vector = scene.world_vector(lab.data, layout.seed, RANGES.index(spread))
     other = FastLab(get_task("pick_place"), image_hw=(64, 64))
-    seed, spread = scene.set_world(other.model, other.data, vector)
-    other.task.paint(other.model, other.task.sample(seed, RANGES[spread]))
+    seed, number = scene.set_world(other.model, other.data, vector)
+    other.task.paint(other.model, other.task.sample(seed, RANGES[number]))
     mujoco.mj_forward(other.model, other.data)
     assert np.array_equal(other.look()["front"], seen)
+
+
+def test_a_lab_that_was_elsewhere_looks_as_before_when_it_is_back(lab):
+    lab.reset(8)
+    before = lab.look()
+    lab.reset(8, "held_out")
+    elsewhere = lab.look()
+    lab.reset(8)
+    back = lab.look()
+    for camera in before:
+        assert np.array_equal(back[camera], before[camera])
+        assert np.abs(elsewhere[camera].astype(int) - before[camera]).mean() > 8
+
+
+def test_what_stands_about_keeps_clear_of_the_task_and_out_of_the_picture_of_it():
+    clear = ((0.50, -0.05, 0.15), (0.50, 0.28, 0.15))
+    things = [thing for seed in range(200) for thing in wild(np.random.default_rng(seed), clear).distractors]
+    assert {thing.name for thing in things} == set(DISTRACTORS)
+    assert len(things) > 300
+    for thing in things:
+        for x, y, radius in clear:
+            assert np.hypot(thing.xy[0] - x, thing.xy[1] - y) > radius + DISTRACTORS[thing.name]
+            assert not (thing.xy[0] > x and abs(thing.xy[1] - y) < 0.05)
+
+
+def test_in_the_training_range_nothing_stands_about(lab):
+    lab.reset(8)
+    assert all(lab.data.body(name).xpos[2] < -1 for name in DISTRACTORS)
 
 
 def test_hand_clips_hold_no_robot_and_keep_truth_outside(tmp_path):

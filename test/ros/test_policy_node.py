@@ -88,7 +88,8 @@ def test_it_is_silent_until_armed_then_sends_timed_chunks_every_four_actions(
     arrived, message = chunks[5]
     stamp_ns, offsets_ns, poses = wire.chunk_from_msgs(message)
     ages_s = (time.monotonic() - arrived) + stamp_ns / 1e9 - time.time()
-    assert -0.15 < ages_s < 0.2  # the first pose is due about when the message arrives
+    slack_s = probe.stalls.after(stamp_ns - 10**9, 3.0)
+    assert -0.15 - slack_s < ages_s < 0.2 + slack_s  # the first pose is due about when the message arrives
     free = poses[4:]  # what comes before may be committed from the chunk before
     np.testing.assert_allclose(np.diff(free[:, 0]), 0.01, atol=1e-6)
     assert set(np.diff(offsets_ns)) == {100_000_000}
@@ -102,11 +103,12 @@ def test_frozen_cameras_make_it_refuse_cut_the_chunk_short_and_recover(probe, pr
     station.state = "policy"
     wait_until(lambda: len(chunks) >= 3, "chunks", 30)
     station.images_flow = False
-    frozen = time.monotonic()
+    frozen, frozen_ns = time.monotonic(), time.time_ns()
     wait_until(lambda: said(health).startswith("holding: images/front is"), "the refusal")
     holds = [at for at, m in chunks if at > frozen and len(m.points) == 1]
     assert len(holds) == 1
-    assert holds[0] - frozen < 0.5 + 0.1 + 0.15  # maximum age, one camera period, a loaded machine
+    # maximum age, one camera period, one inference
+    assert holds[0] - frozen < 0.5 + 0.1 + 0.15 + probe.stalls.after(frozen_ns)
     count = len(chunks)
     time.sleep(0.7)
     assert len(chunks) == count
