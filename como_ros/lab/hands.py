@@ -44,7 +44,7 @@ class HandScene:
 
     def __init__(self, task: Task, size_px: int) -> None:
         self.task = task
-        self.model = mujoco.MjModel.from_xml_string(_hand_xml(task.objects_xml))
+        self.model = scene.compiled(_hand_xml(task.objects_xml))
         self.data = mujoco.MjData(self.model)
         self._renderer = Renderer(self.model, (size_px, size_px))
         self._capsules = [i for i in range(self.model.ngeom) if self.model.geom(i).name.startswith("hand_")]

@@ -3,7 +3,9 @@
 Kinematics and meshes come from robosuite's Panda; inertias, friction and gains are ours, because robosuite's
 are not physical. Actuation is left to whoever steps the model (the FCI server or the fast mode).
 Names the rest of the lab relies on: joints `joint1..7`, `finger_joint1/2`, body `flange`, site `tcp`,
-cameras `front` and `wrist`. A thing that moves has a free joint, one that only stands there is a mocap body.
+cameras `front` and `wrist`, geoms `table`, `floor`, `backdrop` and `wall`. A thing that moves has a free
+joint, one that only stands there is a mocap body; `cup`, `ball`, `book` and `bottle` are parked below the
+floor until a layout wants them to stand about.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import mujoco
 import numpy as np
 
 from como_ros.errors import ComoError
+from como_ros.lab import textures
 from como_ros.lab.meshes import light_mesh
 
 HOME_Q = np.array([0.0, -0.3, 0.0, -2.2, 0.0, 1.9, np.pi / 4])
@@ -50,17 +53,39 @@ WORLD_XML = """
     <headlight ambient="0.35 0.35 0.35" diffuse="0.35 0.35 0.35" specular="0 0 0"/>
   </visual>
   <default><geom group="1"/></default>
-  <asset/>
+  <asset>{assets}</asset>
   <worldbody>
     <light name="lamp" pos="0.4 0.3 1.8" dir="0.05 -0.15 -1" diffuse="0.55 0.55 0.55" castshadow="false"/>
     <geom name="floor" type="plane" size="3 3 0.1" pos="0 0 -0.75" rgba="0.33 0.34 0.36 1"/>
     <geom name="backdrop" type="box" size="0.02 2.5 1.5" pos="-1.0 0 0.7" rgba="0.62 0.65 0.68 1"
+          contype="0" conaffinity="0"/>
+    <geom name="wall" type="plane" size="1.5 2.5 0.1" pos="-0.97 0 0.7" zaxis="1 0 0" rgba="1 1 1 0"
           contype="0" conaffinity="0"/>
     <geom name="pedestal" type="box" size="0.14 0.14 0.37" pos="-0.05 0 -0.375" rgba="0.25 0.26 0.28 1"
           contype="0" conaffinity="0"/>
     <geom name="table" type="box" size="0.36 0.55 0.02" pos="0.55 0 -0.02" rgba="0.72 0.62 0.50 1"
           friction="1 0.01 0.0001"/>
     <camera name="front" pos="1.12 0.07 0.56" xyaxes="0 1 0 -0.53 0 0.85" fovy="46"/>
+    <body name="cup" mocap="true" pos="0 0 -3">
+      <geom type="cylinder" size="0.038 0.045" pos="0 0 0.045"/>
+      <geom type="capsule" size="0.006" fromto="0.040 0 0.070 0.062 0 0.062"/>
+      <geom type="capsule" size="0.006" fromto="0.062 0 0.062 0.060 0 0.030"/>
+      <geom type="capsule" size="0.006" fromto="0.060 0 0.030 0.040 0 0.022"/>
+      <geom name="cup_trim" type="cylinder" size="0.032 0.001" pos="0 0 0.0905" rgba="0.16 0.09 0.05 1"/>
+    </body>
+    <body name="ball" mocap="true" pos="0 0 -3"><geom type="sphere" size="0.038" pos="0 0 0.038"/></body>
+    <body name="book" mocap="true" pos="0 0 -3">
+      <geom type="box" size="0.095 0.068 0.003" pos="0 0 0.003"/>
+      <geom type="box" size="0.095 0.068 0.003" pos="0 0 0.029"/>
+      <geom type="box" size="0.095 0.003 0.016" pos="0 -0.065 0.016"/>
+      <geom name="book_trim" type="box" size="0.091 0.064 0.010" pos="0 0 0.016" rgba="0.93 0.91 0.84 1"/>
+    </body>
+    <body name="bottle" mocap="true" pos="0 0 -3">
+      <geom type="cylinder" size="0.032 0.075" pos="0 0 0.075"/>
+      <geom type="ellipsoid" size="0.032 0.032 0.030" pos="0 0 0.150"/>
+      <geom type="cylinder" size="0.012 0.025" pos="0 0 0.190"/>
+      <geom name="bottle_trim" type="cylinder" size="0.014 0.010" pos="0 0 0.217" rgba="0.9 0.9 0.9 1"/>
+    </body>
   </worldbody>
   <contact><exclude body1="link0" body2="link1"/></contact>
 </mujoco>
@@ -156,7 +181,7 @@ def _add_tool(arm: ET.Element) -> None:
 
 def bare_world(objects_xml: str) -> ET.Element:
     """Table, walls, light and a task's things, without the robot."""
-    world = ET.fromstring(WORLD_XML)
+    world = ET.fromstring(WORLD_XML.format(assets=textures.ASSETS_XML))
     find(world, "worldbody").extend(ET.fromstring(f"<things>{objects_xml}</things>"))
     return world
 
@@ -178,9 +203,16 @@ def world_xml(objects_xml: str) -> str:
     return ET.tostring(world, encoding="unicode")
 
 
+def compiled(xml: str) -> mujoco.MjModel:
+    """A world of the lab with its patterns drawn."""
+    model = mujoco.MjModel.from_xml_string(xml)
+    textures.draw_textures(model)
+    return model
+
+
 def build_model(objects_xml: str) -> mujoco.MjModel:
     """A fresh compiled model with a task's things; the caller may repaint and re-light it."""
-    return mujoco.MjModel.from_xml_string(world_xml(objects_xml))
+    return compiled(world_xml(objects_xml))
 
 
 def joint_addresses(model: mujoco.MjModel, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from como_ros.lab import scene
 from como_ros.lab.operator import CLOSED_M, OPEN_M, Plan, Script, approach
-from como_ros.lab.surroundings import Surroundings
+from como_ros.lab.surroundings import Surroundings, wild
 from como_ros.lab.tasks.base import (
     HandPlan,
     Layout,
@@ -70,7 +70,11 @@ class PickPlace(Task):
             start_q=start_q,
             places={"cube": upright(cube_xy, CUBE_HALF_M, yaw), "tray": upright(tray_xy, 0.0)},
             colours={"cube": cube_rgb},
-            surroundings=Surroundings(table_rgb=table_rgb, light=light),
+            surroundings=(
+                Surroundings(table_rgb=table_rgb, light=light)
+                if spread == "training"
+                else wild(rng, ((*cube_xy, 0.12), (*tray_xy, 0.16), (0.50, 0.12, 0.14)))
+            ),
         )
 
     def success(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[bool, str]:
