@@ -63,6 +63,7 @@ class Servo:
         self._state, self._heartbeat_ns = "", -(10**18)
         self._barred = self.released = False
         """Whether the supervisor went from `stopped` to `ready` last: a person has looked."""
+        self._contest = ""
         self.halted = ""
         """The stop or fault that holds the arm, or nothing; the hand must not start anything meanwhile."""
         self.reset(pose7, now_ns)
@@ -98,7 +99,7 @@ class Servo:
         self._watch(now_ns)
         self._heartbeat_ns = now_ns
         if state in (STOPPED, READY):
-            self._barred = False
+            self._barred, self._contest = False, ""
         if state != self._state:
             self.released = (self._state, state) == (STOPPED, READY)
             self._state = state
@@ -158,6 +159,13 @@ class Servo:
             self._widths.offer(int(due_ns[0]) if stamp_ns is None else stamp_ns, due_ns, widths)
         return ""
 
+    def contested(self, topic: str) -> None:
+        """Two publishers command the arm: nothing counts until one is gone and a person has armed again."""
+        if not self._contest:
+            self.counters["contested"] += 1
+        self._barred, self._contest = True, f"two publishers on {topic}; stop one of them and arm again"
+        self._forget()
+
     def commander_lost(self) -> None:
         """Whoever sends chunks is gone: hold now instead of at the end of the chunk."""
         self._commander_lost = True
@@ -211,7 +219,7 @@ class Servo:
         if not self._state:
             return "supervisor silent"
         if self._barred:
-            return "waiting to be armed again"
+            return self._contest or "waiting to be armed again"
         if self._state == TELEOP:
             return self._why_not_driven(now_ns)
         if self._state == POLICY:

@@ -28,6 +28,7 @@ from std_srvs.srv import Trigger
 from como_ros import wire
 from como_ros.control.servo import ServoConfig
 from como_ros.control.shield import ShieldConfig
+from como_ros.control.speakers import Speakers
 from como_ros.drivers.arm_loop import CONNECTING, FAULT, ArmLoop, LoopConfig
 from como_ros.drivers.franka import ArmState, FrankaConfig
 from como_ros.drivers.priority import run_before_others
@@ -102,9 +103,12 @@ class ArmNode(Node):
 
     def _subscribe(self) -> None:
         subscription(self, "/supervisor/state", self._on_state)
-        subscription(self, "/arm/command/pose", self._guarded(self._on_pose))
-        subscription(self, CHUNK_TOPIC, self._guarded(self._on_chunk))
-        subscription(self, "/gripper/command", self._guarded(self._on_widths))
+        for topic, act in (
+            ("/arm/command/pose", self._on_pose),
+            (CHUNK_TOPIC, self._on_chunk),
+            ("/gripper/command", self._on_widths),
+        ):
+            subscription(self, topic, self._guarded(topic, act))
         lease = QoSProfile(
             depth=1,
             reliability=ReliabilityPolicy.RELIABLE,
@@ -134,10 +138,14 @@ class ArmNode(Node):
 
     # Commands ------------------------------------------------------------------------------------
 
-    def _guarded(self, act: Callable[[Any], None]) -> Callable[[Any], None]:
-        """A message that does not read as a command is refused whole and counted."""
+    def _guarded(self, topic: str, act: Callable[[Any], None]) -> Callable[[Any, Any], None]:
+        """A message that does not read as a command is refused whole and counted, a second speaker stops."""
+        speakers = Speakers()
 
-        def callback(message: Any) -> None:
+        def callback(message: Any, info: Any) -> None:
+            if speakers.two(info["publisher_gid"]["data"], time.monotonic_ns()):
+                self._loop.tell(lambda servo, now_ns: servo.contested(topic))
+                return
             try:
                 act(message)
             except wire.WireError as error:

@@ -59,7 +59,7 @@ def publisher(node: Node, topic: str, lease_s: float = 0.0) -> Publisher[Any]:
 
 
 def subscription(
-    node: Node, topic: str, callback: Callable[[Any], None], **options: Any
+    node: Node, topic: str, callback: Callable[..., None], **options: Any
 ) -> Subscription[Any]:
     return node.create_subscription(message_class(topic), topic, callback, heard_profile(topic), **options)
 

@@ -268,6 +268,18 @@ def test_a_chunk_that_is_not_finite_is_refused_whole_and_counted(station):
     wait_until(lambda: station.travelled(begun_s) > 0.02, "the whole chunk to be followed")
 
 
+def test_a_second_publisher_of_chunks_stops_the_arm_and_is_named(station):
+    station.commander("chunk")
+    station.probe.call("/supervisor/policy")
+    station.moves()
+    begun_s = time.time()
+    station.commander("chunk", speed_m_s=-0.15)
+    station.told(lambda text: "two publishers on /arm/command/chunk" in text)
+    time.sleep(0.5)
+    station.stands(1.0)
+    assert station.speed_before(begun_s) > 0.05
+
+
 def test_a_reflex_is_said_at_once_and_recovery_needs_arming_again(station, lab):
     station.commander("chunk")
     station.probe.call("/supervisor/policy")

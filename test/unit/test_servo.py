@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from como_ros.control.interpolation import Setpoint
 from como_ros.control.servo import FOLLOWING, HOLDING, Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
+from como_ros.control.speakers import Speakers
 
 MS = 1_000_000
 START = np.array([0.5, 0, 0.3, 1, 0, 0, 0])
@@ -184,6 +185,34 @@ def stays_until_armed_again(bench: Bench) -> None:
     bench.step(1)
     bench.chunk()
     assert bench.step(20).pose7[1] > 0
+
+
+def test_two_publishers_stop_the_arm_until_it_is_armed_again():
+    bench = Bench("teleop")
+    bench.drive(0.5)
+    bench.servo.contested("/arm/command/pose")
+    bench.drive(0.4)
+    assert bench.speed == 0
+    assert bench.servo.reason == "two publishers on /arm/command/pose; stop one of them and arm again"
+    assert (bench.servo.halted, bench.servo.counters["contested"]) == (bench.servo.reason, 1)
+    rest = bench.sent[-1].pose7
+    bench.drive(0.4)
+    np.testing.assert_array_equal(bench.sent[-1].pose7, rest)
+    bench.state = "ready"
+    bench.step(1)
+    bench.state = "teleop"
+    bench.step(1)
+    bench.drive(0.4)
+    assert bench.speed > 0
+
+
+def test_two_speakers_within_a_second_are_two_and_a_restarted_one_is_one():
+    speakers, second = Speakers(), 10**9
+    assert not speakers.two(b"a", 0)
+    assert not speakers.two(b"a", second // 2)
+    assert speakers.two(b"b", second)
+    assert speakers.two(b"a", second + 1)
+    assert not speakers.two(b"c", 3 * second)
 
 
 def test_a_reset_while_ready_lets_the_next_arming_count():
