@@ -55,6 +55,10 @@ class Supervision:
             return self._enter(STOPPED, "deadman released", now_ns)
         return self
 
+    def fault(self, why: str, now_ns: int) -> Supervision:
+        """What moves the arm is broken: an armed supervisor stops, and a person has a look."""
+        return self._enter(STOPPED, why, now_ns) if self.state in (TELEOP, POLICY) else self
+
     def tick(self, now_ns: int, deadman_timeout_ns: int) -> Supervision:
         """Stop when the deadman has been silent for too long while driving."""
         silent_ns = now_ns - max(self.deadman_ns, self.since_ns)

@@ -9,7 +9,6 @@ chunk only, and the diagnostics say so.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as Job
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import message_class, publisher, subscription
+from como_ros.nodes.wiring import Refused, message_class, publisher, subscription
 
 CHUNK_TOPIC = "/arm/command/chunk"
 LEASE_S = 0.1
@@ -86,8 +85,7 @@ class ArmNode(Node):
     def __init__(self) -> None:
         super().__init__("arm")
         self._config = declare_config(self, ArmConfig)
-        self._refused: Counter[str] = Counter()
-        self._refusal = ""
+        self._refused = Refused(self)
         self._watched = 0
         self._joints, self._pose, self._wrench = JointState(), PoseStamped(), WrenchStamped()
         self._joints_out = publisher(self, "/arm/joint_states")
@@ -140,17 +138,13 @@ class ArmNode(Node):
 
     def _guarded(self, topic: str, act: Callable[[Any], None]) -> Callable[[Any, Any], None]:
         """A message that does not read as a command is refused whole and counted, a second speaker stops."""
-        speakers = Speakers()
+        speakers, guarded = Speakers(), self._refused.guard(topic, act)
 
         def callback(message: Any, info: Any) -> None:
             if speakers.two(info["publisher_gid"]["data"], time.monotonic_ns()):
                 self._loop.tell(lambda servo, now_ns: servo.contested(topic))
-                return
-            try:
-                act(message)
-            except wire.WireError as error:
-                self._refused["refused malformed"] += 1
-                self._refusal = str(error)
+            else:
+                guarded(message)
 
         return callback
 
@@ -212,7 +206,7 @@ class ArmNode(Node):
 
     def _diagnose(self) -> Health:
         loop, pace = self._loop, self._loop.pace
-        refusal = self._refusal or (loop.servo.last_refusal if loop.servo else "")
+        refusal = self._refused.last or (loop.servo.last_refusal if loop.servo else "")
         figures: dict[str, Any] = {
             "mode": loop.mode,
             "rounds": pace.rounds,
@@ -224,7 +218,8 @@ class ArmNode(Node):
             "hand": loop.hand.fault or "ok",
             "commanders_watched": self._watched,
             "last_refusal": refusal,
-            **{name.replace(" ", "_"): n for name, n in (loop.counters + self._refused).items()},
+            "refused_malformed": self._refused.count,
+            **{name.replace(" ", "_"): n for name, n in loop.counters.items()},
         }
         ok = loop.mode not in (CONNECTING, FAULT) and not loop.hand.fault
         return Health(self._sentence(), ok, figures)

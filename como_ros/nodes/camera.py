@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
 from como_ros import wire
-from como_ros.drivers.realsense import Frame, RealSense, StreamConfig, find_device
+from como_ros.drivers.realsense import Frame, StreamConfig, find_device
+from como_ros.drivers.steady_camera import SteadyCamera
 from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
@@ -27,8 +29,11 @@ from como_ros.nodes.wiring import publisher
 from policies.spaces import CAMERAS
 
 READ_TIMEOUT_S = 0.25
-REOPEN_AFTER_S = 2.0
-"""A camera silent for so long is closed and looked for again."""
+RECENT = 30
+"""Frames that rate, age and losses are judged by."""
+LOSSY = 0.2
+LATE_S = 0.3
+"""Beyond these a camera is not well."""
 
 
 @dataclass(frozen=True)
@@ -70,27 +75,22 @@ class CameraNode(Node):
         self._feed = _lab_feed(config) if config.lab_state else None
         serials = config.serials or ("",) * len(config.names)
         self._channels = [
-            _Channel(self, name, config.stream, self._device(name, serial), self._stop)
+            _Channel(self, name, config.stream, self._finder(name, serial), self._stop)
             for name, serial in zip(config.names, serials, strict=True)
         ]
         HealthReporter(self, self._report)
 
-    def _device(self, name: str, serial: str) -> Callable[[], Any]:
-        if self._feed is None:
-            return lambda: find_device(serial)
-        device = self._feed.cameras[name].device
-        return lambda: device
+    def _finder(self, name: str, serial: str) -> Callable[[], Any]:
+        return partial(find_device, serial) if self._feed is None else partial(self._feed.device, name)
 
     def _report(self) -> Health:
         figures: dict[str, Any] = {}
         for channel in self._channels:
             figures.update(channel.figures())
-        errors = [channel.error for channel in self._channels if channel.error]
-        if self._feed is not None and self._feed.error:
-            errors.append(self._feed.error)
-        if silent := [channel.name for channel in self._channels if channel.silent]:
-            errors.append(f"no frames from {', '.join(silent)}")
-        return Health(errors[0] if errors else "ok", not errors, figures)
+        feed_error = self._feed.error if self._feed else ""
+        complaints = [channel.complaint for channel in self._channels] + [feed_error]
+        message = feed_error or "; ".join(filter(None, complaints))
+        return Health(message or "ok", not message, figures)
 
     def destroy_node(self) -> None:
         self._stop.set()
@@ -101,21 +101,33 @@ class CameraNode(Node):
         super().destroy_node()
 
 
+@dataclass(frozen=True)
+class _Arrival:
+    heard_s: float
+    age_s: float
+    dropped: int
+
+
+def _age_s(arrivals: list[_Arrival]) -> float:
+    return float(np.median([arrival.age_s for arrival in arrivals])) if arrivals else 0.0
+
+
+def _lost_share(arrivals: list[_Arrival]) -> float:
+    lost = arrivals[-1].dropped - arrivals[0].dropped if arrivals else 0
+    return lost / (lost + len(arrivals) - 1) if lost else 0.0
+
+
 class _Channel:
     """One camera from device to topics."""
 
     def __init__(
-        self, node: Node, name: str, config: StreamConfig, device: Callable[[], Any], stop: threading.Event
+        self, node: Node, name: str, config: StreamConfig, find: Callable[[], Any], stop: threading.Event
     ) -> None:
         self.name = name
-        self.error = ""
-        """Why the device cannot be opened."""
         self._node = node
-        self._config = config
-        self._device = device
+        self._camera = SteadyCamera(find, config)
         self._stop = stop
-        self._arrivals: deque[tuple[float, float]] = deque(maxlen=50)
-        self._received = self._dropped = self._reopened = 0
+        self._arrivals: deque[_Arrival] = deque(maxlen=RECENT)
         self._image = publisher(node, f"/{name}/color/image_raw")
         self._info = publisher(node, f"/{name}/color/camera_info")
         self._depth = publisher(node, f"/{name}/aligned_depth_to_color/image_raw") if config.depth else None
@@ -125,35 +137,21 @@ class _Channel:
         self._thread.start()
 
     def _run(self) -> None:
+        state = self._camera.state
         while not self._stop.is_set():
-            try:
-                camera = RealSense(self._device(), self._config)
-            except (ComoError, RuntimeError) as error:
-                self.error = str(error)
-                self._node.get_logger().error(f"{self.name}: {error}", throttle_duration_sec=5.0)
-                self._stop.wait(1.0)
-                continue
-            self.error = ""
-            self._serve(camera)
-            self._reopened += 1
+            if (frame := self._camera.read(READ_TIMEOUT_S)) is not None:
+                self._publish(frame)
+            if self._camera.state != state:
+                state = self._camera.state
+                self._arrivals.clear()
+                self._node.get_logger().warning(f"{self.name} is {state} {self._camera.error}".rstrip())
+        self._camera.close()
 
-    def _serve(self, camera: RealSense) -> None:
-        """Publish until told to stop or until the camera falls silent."""
-        last = time.monotonic()
-        while not self._stop.is_set() and time.monotonic() - last < REOPEN_AFTER_S:
-            if (frame := camera.read(READ_TIMEOUT_S)) is not None:
-                last = time.monotonic()
-                self._publish(frame, camera)
-        try:
-            camera.close()
-        except RuntimeError as error:
-            self._node.get_logger().warning(f"{self.name}: closing failed: {error}")
-
-    def _publish(self, frame: Frame, camera: RealSense) -> None:
+    def _publish(self, frame: Frame) -> None:
         optical = f"{self.name}_color_optical_frame"
         image, info, depth = self._messages
         self._image.publish(wire.fill_image(image, frame.color, frame.stamp_ns, optical))
-        pinhole = camera.intrinsics
+        pinhole = self._camera.intrinsics
         matrix = np.array([[pinhole.fx, 0, pinhole.cx], [0, pinhole.fy, pinhole.cy], [0, 0, 1]])
         hw = (pinhole.height, pinhole.width)
         self._info.publish(
@@ -161,22 +159,31 @@ class _Channel:
         )
         if self._depth is not None and frame.depth is not None:
             self._depth.publish(wire.fill_depth(depth, frame.depth, frame.stamp_ns, optical))
-        self._received, self._dropped = self._received + 1, camera.dropped
-        self._arrivals.append((time.monotonic(), (time.time_ns() - frame.stamp_ns) / 1e6))
+        age_s = (time.time_ns() - frame.stamp_ns) / 1e9
+        self._arrivals.append(_Arrival(time.monotonic(), age_s, self._camera.dropped))
 
     @property
-    def silent(self) -> bool:
-        return not self._arrivals or time.monotonic() - self._arrivals[-1][0] > 1.0
+    def complaint(self) -> str:
+        """What is wrong with the camera, in words; empty when it is well."""
+        if self._camera.error:
+            return f"{self.name}: {self._camera.error}"
+        if self._camera.state == "silent":
+            return f"no frames from {self.name}"
+        lost, age_s = _lost_share(list(self._arrivals)), _age_s(list(self._arrivals))
+        if lost > LOSSY:
+            return f"{self.name} loses {lost:.0%} of its frames"
+        return f"frames of {self.name} are {age_s:.2f} s late" if age_s > LATE_S else ""
 
     def figures(self) -> dict[str, Any]:
-        rows = list(self._arrivals)
-        span = rows[-1][0] - rows[0][0] if len(rows) > 1 else 0.0
+        rows, camera = list(self._arrivals), self._camera
+        span = rows[-1].heard_s - rows[0].heard_s if len(rows) > 1 else 0.0
         return {
-            f"{self.name}/rate_hz": (len(rows) - 1) / span if span and not self.silent else 0.0,
-            f"{self.name}/age_ms": float(np.median([age for _, age in rows])) if rows else -1.0,
-            f"{self.name}/received": self._received,
-            f"{self.name}/dropped": self._dropped,
-            f"{self.name}/reopened": self._reopened,
+            f"{self.name}/state": camera.state,
+            f"{self.name}/rate_hz": (len(rows) - 1) / span if span and camera.state == "streaming" else 0.0,
+            f"{self.name}/age_ms": _age_s(rows) * 1e3,
+            f"{self.name}/received": camera.received,
+            f"{self.name}/dropped": camera.dropped,
+            f"{self.name}/reconnected": camera.reconnected,
         }
 
     def join(self) -> None:

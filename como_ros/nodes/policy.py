@@ -31,7 +31,7 @@ from como_ros.control.supervision import POLICY
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import publisher, subscription
+from como_ros.nodes.wiring import Refused, publisher, subscription
 from policies import runtime
 from policies.chunks import ChunkScheduler, ScheduleConfig
 from policies.spaces import ActionChunk, Intent, Observation, image_key
@@ -71,6 +71,7 @@ class PolicyNode(Node):
         self._sent: ActionChunk | None = None
         self._chunks = self._refused = self._failed = 0
         self._inference_ms: deque[float] = deque(maxlen=500)
+        self._malformed = Refused(self)
         self._wake, self._stop = threading.Event(), threading.Event()
         self._chunk_out = publisher(self, "/arm/command/chunk", COMMANDER_LEASE_S)
         self._width_out = publisher(self, "/gripper/command")
@@ -81,9 +82,10 @@ class PolicyNode(Node):
 
     def _subscribe(self) -> None:
         for topic in TOPICS_READ:
-            subscription(self, topic, partial(self._on_arm, topic))
+            subscription(self, topic, self._malformed.guard(topic, partial(self._on_arm, topic)))
         for camera in self._newest:
-            subscription(self, f"/{camera}/color/image_raw", partial(self._on_image, camera))
+            topic = f"/{camera}/color/image_raw"
+            subscription(self, topic, self._malformed.guard(topic, partial(self._on_image, camera)))
         subscription(self, "/policy/instruction", self._on_instruction)
         subscription(self, "/supervisor/state", self._on_state)
 
@@ -192,6 +194,7 @@ class PolicyNode(Node):
             "chunks": self._chunks,
             "refused": self._refused,
             "failed": self._failed,
+            "malformed": self._malformed.count,
             "expired": self._scheduler.expired,
             "delay_ms": self._scheduler.delay_ns / 1e6,
         }

@@ -16,6 +16,8 @@ from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import publisher, subscription, trigger
 
+FAILED = "inference failed"
+
 
 @dataclass(frozen=True)
 class SupervisorConfig:
@@ -34,6 +36,7 @@ class SupervisorNode(Node):
         self._state = publisher(self, "/supervisor/state")
         self._health = HealthReporter(self, self._report)
         subscription(self, "/teleop/deadman", self._on_deadman)
+        subscription(self, "/diagnostics", self._on_diagnostics)
         for name in REQUESTS:
             trigger(self, f"/supervisor/{name}", partial(self._request, name))
         self.create_timer(1 / self._config.heartbeat_hz, self._tick)
@@ -45,6 +48,15 @@ class SupervisorNode(Node):
 
     def _on_deadman(self, message: Any) -> None:
         self._move_to(self._now.deadman(message.data, time.monotonic_ns()))
+
+    def _on_diagnostics(self, message: Any) -> None:
+        """An arm that has stopped by itself, or a policy that cannot think, ends the run."""
+        for status in message.status:
+            figures = {pair.key: pair.value for pair in status.values}
+            if status.name == "arm" and figures.get("mode") == "fault":
+                self._move_to(self._now.fault(f"arm {status.message}", time.monotonic_ns()))
+            elif status.name == "policy" and status.message.startswith(FAILED):
+                self._move_to(self._now.fault(f"policy: {status.message}", time.monotonic_ns()))
 
     def _tick(self) -> None:
         timeout_ns = round(self._config.deadman_timeout_s * 1e9)

@@ -20,9 +20,11 @@ from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import publisher, subscription
+from como_ros.nodes.wiring import Refused, publisher, subscription
 
 DEVICES = ("scripted",)
+STALE_S = 0.2
+"""Driving starts from where the arm is, so its pose must be fresh."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class TeleopNode(Node):
         self._device = make_device(config)
         self._state = ""
         self._ee_pose7: np.ndarray | None = None
+        self._ee_stamp_ns = 0
         self._engaged_s: float | None = None
         self._width: float | None = None
         self._reason, self._sent = "idle", 0
@@ -55,12 +58,13 @@ class TeleopNode(Node):
         self._width_out = publisher(self, "/gripper/command")
         self._deadman_out = publisher(self, "/teleop/deadman")
         subscription(self, "/supervisor/state", self._on_state)
-        subscription(self, "/arm/ee_pose", self._on_ee_pose)
+        self._malformed = Refused(self)
+        subscription(self, "/arm/ee_pose", self._malformed.guard("/arm/ee_pose", self._on_ee_pose))
         HealthReporter(self, self._report)
         self.create_timer(1 / config.rate_hz, self._tick)
 
     def _on_ee_pose(self, message: Any) -> None:
-        self._ee_pose7 = wire.pose7_from_msg(message)
+        self._ee_pose7, self._ee_stamp_ns = wire.pose7_from_msg(message), wire.stamp_ns(message)
 
     def _on_state(self, message: Any) -> None:
         self._state = message.data
@@ -81,6 +85,9 @@ class TeleopNode(Node):
     def _drive(self, ee_pose7: np.ndarray) -> None:
         now = time.monotonic()
         if self._engaged_s is None:
+            age_s = (time.time_ns() - self._ee_stamp_ns) / 1e9
+            if age_s > STALE_S:
+                raise ComoError(f"the arm's pose is {age_s:.1f} s old; is the arm node running?")
             self._device.engage(ee_pose7)
             self._engaged_s, self._reason = now, "driving"
         command = self._device.command(now - self._engaged_s, ee_pose7)
@@ -97,7 +104,11 @@ class TeleopNode(Node):
             )
 
     def _report(self) -> Health:
-        return Health(self._reason, not self._reason.startswith("device"), {"commands": self._sent})
+        return Health(
+            self._reason,
+            not self._reason.startswith("device"),
+            {"commands": self._sent, "malformed": self._malformed.count},
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -58,10 +58,29 @@ def publisher(node: Node, topic: str, lease_s: float = 0.0) -> Publisher[Any]:
     return node.create_publisher(message_class(topic), topic, qos)
 
 
-def subscription(
-    node: Node, topic: str, callback: Callable[..., None], **options: Any
-) -> Subscription[Any]:
+def subscription(node: Node, topic: str, callback: Callable[..., None], **options: Any) -> Subscription[Any]:
     return node.create_subscription(message_class(topic), topic, callback, heard_profile(topic), **options)
+
+
+class Refused:
+    """Messages that do not read as what their topic promises: refused whole, counted, the last one told."""
+
+    def __init__(self, node: Node) -> None:
+        self._logger = node.get_logger()
+        self.count, self.last = 0, ""
+
+    def guard(self, topic: str, act: Callable[[Any], None]) -> Callable[[Any], None]:
+        """A callback that no message can break; for `subscription`."""
+
+        def callback(message: Any) -> None:
+            try:
+                act(message)
+            except wire.WireError as error:
+                self.count += 1
+                self.last = f"{topic}: {error}"
+                self._logger.warning(self.last, throttle_duration_sec=1.0)
+
+        return callback
 
 
 def trigger(node: Node, service: str, action: Callable[[], str], **options: Any) -> Any:

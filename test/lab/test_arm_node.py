@@ -294,4 +294,4 @@ def test_a_reflex_is_said_at_once_and_recovery_needs_arming_again(station, lab):
     success, message = station.probe.call("/arm/recover")
     assert success, message
     station.stands(1.0)
-    station.told(lambda text: "waiting to be armed again" in text)
+    station.told(lambda text: "supervisor is stopped" in text)  # it heard of the fault

@@ -126,6 +126,19 @@ def test_images_of_another_size_are_refused_by_name_and_nothing_is_sent(probe, p
     assert not chunks
 
 
+def test_a_malformed_message_is_refused_and_counted_and_the_policy_goes_on(probe, processes, station, bundle):
+    chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
+    images, poses = probe.speak("/front/color/image_raw"), probe.speak("/arm/ee_pose")
+    processes.node("policy", bundle=f'"{bundle}"')
+    station.state = "policy"
+    wait_until(lambda: len(chunks) >= 2, "chunks", 30)
+    images.publish(Image(encoding="bayer_rggb8", height=4, width=4, step=4, data=bytes(16)))
+    poses.publish(PoseStamped())
+    wait_until(lambda: figures(health)["malformed"] == 2, "the count")
+    count = len(chunks)
+    wait_until(lambda: len(chunks) > count, "another chunk")
+
+
 def test_leaving_the_policy_state_silences_it_at_once(probe, processes, station, bundle):
     chunks = probe.listen("/arm/command/chunk")
     processes.node("policy", bundle=f'"{bundle}"')

@@ -4,6 +4,7 @@ import itertools
 import signal
 import time
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from ros_probe import wait_until
 from std_msgs.msg import Bool
 
@@ -48,6 +49,26 @@ def test_letting_go_of_the_deadman_stops_within_100_ms(probe, processes):
     wait_until(lambda: states(kept)[-1:] == ["stopped"], "the stop")
     stopped = next(at for at, message in kept if at > let_go and message.data == "stopped")
     assert stopped - let_go < 0.1 + probe.stalls.after(let_go_ns)
+
+
+def test_a_fault_of_the_arm_ends_a_run_and_nothing_else_does(probe, processes):
+    kept, health = probe.listen("/supervisor/state"), probe.speak("/diagnostics")
+    processes.node("supervisor")
+    probe.call("/supervisor/release")
+    probe.call("/supervisor/policy")
+
+    def say(name: str, message: str, **figures: str) -> None:
+        values = [KeyValue(key=key, value=value) for key, value in figures.items()]
+        status = DiagnosticStatus(level=b"\x02", name=name, message=message, values=values)
+        health.publish(DiagnosticArray(status=[status]))
+
+    say("camera", "front: frozen")
+    say("policy", "holding: images/front is 0.61 s old")
+    time.sleep(0.5)
+    assert states(kept)[-1] == "policy"
+    say("arm", "fault: motion aborted by reflex", mode="fault")
+    wait_until(lambda: states(kept)[-1:] == ["stopped"], "the stop")
+    assert probe.call("/supervisor/policy")[0] is False
 
 
 def test_a_silent_deadman_stops_driving(probe, processes):
