@@ -7,6 +7,7 @@ the corrections teach a policy how to come back.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from policies import spaces
 OPEN_M, CLOSED_M = 0.08, 0.0
 PEAK_OVER_MEAN, PEAK_ACCELERATION = 1.875, 5.77  # of a quintic smoothstep of unit length and duration
 ACCELERATION_M_S2 = 1.5
+DOWN = np.diag([1.0, -1.0, -1.0])
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,16 @@ def _rotation(yaw: float, tilt: np.ndarray) -> np.ndarray:
     """Gripper pointing down, turned by yaw about the vertical and tilted a little."""
     c, s = np.cos(yaw), np.sin(yaw)
     turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-    x, y = tilt
+    return turn @ _lean(*tilt.tolist()) @ DOWN
+
+
+@functools.lru_cache(maxsize=64)
+def _lean(x: float, y: float) -> np.ndarray:
+    """Kept, because most of a plan leans one way throughout."""
     lean = np.array([[1, 0, y], [0, 1, -x], [-y, x, 1.0]])
     lean, _ = np.linalg.qr(lean)
     lean *= np.sign(np.diag(lean))
-    return turn @ lean @ np.diag([1.0, -1.0, -1.0])
+    return lean
 
 
 class Script:

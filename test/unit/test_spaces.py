@@ -111,6 +111,8 @@ def test_rotations_survive_every_form():
     back = poses.quaternion_from_matrix(matrices)
     np.testing.assert_allclose(np.abs((back * quaternions).sum(1)), 1, atol=1e-12)
     assert (back[:, 3] >= 0).all()
+    one_by_one = np.stack([poses.quaternion_from_matrix(matrix) for matrix in matrices])
+    assert one_by_one.tobytes() == back.tobytes()
 
 
 def test_a_pose_times_its_inverse_is_nothing():
