@@ -24,9 +24,9 @@ from como_ros.control.interpolation import (
     blend_seconds,
     stop_path,
 )
-from como_ros.control.shield import ShieldConfig, guard
+from como_ros.control.shield import ShieldConfig, Verdict, guard, into_box
 from como_ros.control.supervision import POLICY, READY, STOPPED, TELEOP
-from como_ros.control.tracking import OperatorPath, Speeds, TrackingConfig, approach
+from como_ros.control.tracking import Briskness, OperatorPath, Speeds, TrackingConfig, approach, ease
 
 HOLDING, FOLLOWING = "holding", "following"
 WAITING = ("no pose commanded yet", "commands stopped", "no chunk commanded yet", "chunk ran out")
@@ -35,7 +35,7 @@ WAITING = ("no pose commanded yet", "commands stopped", "no chunk commanded yet"
 
 @dataclass(frozen=True)
 class ServoConfig:
-    """How long things may last, seconds."""
+    """How long things may last, in seconds, and how brisk the set-points may be."""
 
     blend_s: float = 0.2
     """Over which the difference between an old and a new chunk fades out."""
@@ -48,6 +48,9 @@ class ServoConfig:
     """Commands due later than this are refused: some clock has jumped."""
     max_dt_s: float = 0.02
     """A tick that came late may not move the arm further than this much time would."""
+    acceleration_m_s2: float = 8.1
+    acceleration_rad_s2: float = 15.3
+    """Of set-points: 0.9 times what an FR3 may, which is less than a Panda."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
@@ -58,6 +61,7 @@ class Servo:
         self._config, self._shield = config, shield
         # a hair below what the shield allows, so that rounding does not look like speeding
         self._fastest = Speeds(0.99 * shield.max_speed_m_s, 0.99 * shield.max_turn_rad_s)
+        self._most = Briskness(config.acceleration_m_s2, config.acceleration_rad_s2)
         self.counters: Counter[str] = Counter()
         self.last_refusal = ""
         self._state, self._heartbeat_ns = "", -(10**18)
@@ -191,7 +195,7 @@ class Servo:
         if why:
             self._hold(why, now_ns)
         dt_s = min(max((now_ns - self._last_ns) / 1e9, 1e-3), self._config.max_dt_s)
-        verdict = guard(self._shield, self._wanted(now_ns, dt_s), self._last, dt_s)
+        verdict = self._judge(now_ns, dt_s)
         if verdict.refused and self.activity == FOLLOWING:
             # what is followed leads where the arm may not go: brake, and wait for the next command
             self._forget()
@@ -204,11 +208,22 @@ class Servo:
         self._last, self._last_ns = verdict.setpoint, now_ns
         return verdict.setpoint
 
-    def _wanted(self, now_ns: int, dt_s: float) -> Setpoint:
-        goal = self._path.at(now_ns)
-        if self._path is not self._operator:
-            return goal
-        return approach(self._config.tracking, goal, self._last, dt_s, self._fastest)
+    def _judge(self, now_ns: int, dt_s: float) -> Verdict:
+        """Where to be next: inside the box, and on the way no more briskly than the arm can."""
+        goal, config, last = self._path.at(now_ns), self._config.tracking, self._last
+        if self._path is self._operator:
+            target, reason = into_box(self._shield, goal, last)
+            if reason and self._shield.on_box == "refuse":
+                return Verdict(Setpoint.still(last.pose7), reason, refused=True)
+            step = approach(config, target, last, dt_s, self._fastest)
+        else:
+            verdict = guard(self._shield, goal, last, dt_s)
+            if verdict.refused or self.activity == HOLDING:
+                return verdict
+            target, reason = into_box(self._shield, goal, last)[0], verdict.reason
+            step = ease(config, target, last, dt_s, self._fastest, self._most)
+        final = guard(self._shield, step, last, dt_s)
+        return Verdict(final.setpoint, reason or final.reason, final.refused)
 
     def width(self, now_ns: int) -> float | None:
         """The gripper width that has become due since the last call; none while holding."""
@@ -250,9 +265,18 @@ class Servo:
         self._path = BlendPath(self._last, now_ns, path, blend_s)
         self.activity = FOLLOWING
 
+    def _stopping_s(self) -> float:
+        """As soon as configured, unless that would brake harder than the arm may: 2 v / t at first."""
+        twist, most = self._last.twist, self._most
+        return max(
+            self._config.stop_s,
+            2 * float(np.linalg.norm(twist[:3])) / most.linear_m_s2,
+            2 * float(np.linalg.norm(twist[3:])) / most.angular_rad_s2,
+        )
+
     def _hold(self, why: str, now_ns: int) -> None:
         if self.activity == FOLLOWING:
             since_ns = max(self._last_ns, now_ns - round(self._config.max_dt_s * 1e9))
-            self._path = stop_path(self._last, since_ns, self._config.stop_s)
+            self._path = stop_path(self._last, since_ns, self._stopping_s())
             self.counters[f"held: {why}"] += 1
         self.activity, self.reason = HOLDING, why

@@ -16,6 +16,8 @@ from como_ros.control.rotations import matrix_from_vector, vector_from_matrix, x
 from como_ros.errors import ComoError
 
 Answer = Literal["clamp", "refuse"]
+WALL_BRAKING_M_S2, WALL_TIME_S = 4.0, 0.03
+"""How a wall of the box is approached: braking so hard, and the last millimetres in that time constant."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,13 @@ def guard(config: ShieldConfig, wanted: Setpoint, last: Setpoint, dt_s: float, a
     refusal = _not_usable(config, wanted, age_s) or _jump(config, wanted, last)
     if refusal and not (refusal.startswith("jump") and config.on_jump == "clamp"):
         return Verdict(Setpoint.still(last.pose7), refusal, refused=True)
-    boxed, box_reason = _into_box(config, wanted, last)
+    boxed, box_reason = into_box(config, wanted, last)
     if box_reason and config.on_box == "refuse":
         return Verdict(Setpoint.still(last.pose7), box_reason, refused=True)
     slowed, speed_reason = _slow_down(config, boxed, last, dt_s)
     if speed_reason and config.on_speed == "refuse":
         return Verdict(Setpoint.still(last.pose7), speed_reason, refused=True)
-    return Verdict(slowed, refusal or box_reason or speed_reason)
+    return Verdict(_brake_before_walls(config, slowed, last, dt_s), refusal or box_reason or speed_reason)
 
 
 def _not_usable(config: ShieldConfig, wanted: Setpoint, age_s: float) -> str:
@@ -96,7 +98,7 @@ def distance(a: Setpoint, b: Setpoint) -> tuple[float, float]:
     return float(np.linalg.norm(a.pose7[:3] - b.pose7[:3])), float(np.linalg.norm(turn))
 
 
-def _into_box(config: ShieldConfig, wanted: Setpoint, last: Setpoint) -> tuple[Setpoint, str]:
+def into_box(config: ShieldConfig, wanted: Setpoint, last: Setpoint) -> tuple[Setpoint, str]:
     """Into the box; an arm that is outside already may stay or come back, but go no further out."""
     position = wanted.pose7[:3]
     low, high = np.minimum(config.box_min_m, last.pose7[:3]), np.maximum(config.box_max_m, last.pose7[:3])
@@ -109,6 +111,21 @@ def _into_box(config: ShieldConfig, wanted: Setpoint, last: Setpoint) -> tuple[S
     place, nearest = np.round(position, 3).tolist(), np.round(inside, 3).tolist()
     reason = f"outside the box: {place} m, the nearest inside is {nearest}"
     return Setpoint(np.concatenate([inside, wanted.pose7[3:]]), twist), reason
+
+
+def _brake_before_walls(config: ShieldConfig, wanted: Setpoint, last: Setpoint, dt_s: float) -> Setpoint:
+    """No faster towards a wall of the box than can be braked before it."""
+    gap = wanted.pose7[:3] - last.pose7[:3]
+    low, high = last.pose7[:3] - config.box_min_m, np.array(config.box_max_m) - last.pose7[:3]
+    room = np.maximum(np.where(gap > 0, high, low), 0.0)
+    fastest = np.minimum(np.sqrt(2 * WALL_BRAKING_M_S2 * room), room / WALL_TIME_S)
+    slowed = np.clip(gap, -fastest * dt_s, fastest * dt_s)
+    outside = (low < 0) | (high < 0)  # it may come back as it likes
+    if outside.any() or (slowed == gap).all():
+        return wanted
+    twist = wanted.twist.copy()
+    twist[:3] = np.where(slowed == gap, twist[:3], np.clip(twist[:3], -fastest, fastest))
+    return Setpoint(np.concatenate([last.pose7[:3] + slowed, wanted.pose7[3:]]), twist)
 
 
 def _slow_down(config: ShieldConfig, wanted: Setpoint, last: Setpoint, dt_s: float) -> tuple[Setpoint, str]:

@@ -68,7 +68,8 @@ class OperatorPath:
         if len(self._poses) < 3:
             return np.zeros(6)
         (first, first_ns), (second, second_ns), (third, third_ns) = self._poses
-        before, after = _rate(first, second, second_ns - first_ns), _rate(second, third, third_ns - second_ns)
+        before = _rate(first, second, (second_ns - first_ns) / 1e9)
+        after = _rate(second, third, (third_ns - second_ns) / 1e9)
         linear = _clipped(_slower(before[:3], after[:3]), self._fastest.linear_m_s)
         return np.concatenate([linear, _clipped(_slower(before[3:], after[3:]), self._fastest.angular_rad_s)])
 
@@ -88,6 +89,26 @@ def approach(
     )
     twist = np.concatenate([linear, angular])
     return Setpoint(Setpoint(last.pose7, (last.twist + twist) / 2).after(dt_s).pose7, twist)
+
+
+@dataclass(frozen=True)
+class Briskness:
+    """The largest acceleration that may be asked of the arm."""
+
+    linear_m_s2: float
+    angular_rad_s2: float
+
+
+def ease(
+    config: TrackingConfig, goal: Setpoint, last: Setpoint, dt_s: float, fastest: Speeds, most: Briskness
+) -> Setpoint:
+    """The goal itself where the arm can be there in time, else the next step of an approach to it."""
+    mean = _rate(last, goal, dt_s)
+    for rate in (mean, goal.twist):
+        change = rate - last.twist
+        if _length(change[:3]) > most.linear_m_s2 * dt_s or _length(change[3:]) > most.angular_rad_s2 * dt_s:
+            return approach(config, goal, last, dt_s, fastest)
+    return goal
 
 
 def _chase(
@@ -114,9 +135,13 @@ def _closing(gap: np.ndarray, pull: float, braking: float) -> np.ndarray:
     return gap * (sqrt(2 * braking * (size - near / 2)) / size)
 
 
-def _rate(a: Setpoint, b: Setpoint, span_ns: int) -> np.ndarray:
+def _length(v: np.ndarray) -> float:
+    return float(np.linalg.norm(v))
+
+
+def _rate(a: Setpoint, b: Setpoint, span_s: float) -> np.ndarray:
     turn = vector_from_matrix(b.rotation @ a.rotation.T)
-    return np.concatenate([b.pose7[:3] - a.pose7[:3], turn]) / (span_ns / 1e9)
+    return np.concatenate([b.pose7[:3] - a.pose7[:3], turn]) / span_s
 
 
 def _slower(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -343,8 +343,9 @@ def test_whatever_is_sent_by_random_chunks_stays_slow_and_smooth(seed):
     speeds = np.linalg.norm(np.diff(positions, axis=0), axis=1) / 0.01
     assert speeds.max() <= ShieldConfig().max_speed_m_s + 1e-6
     assert (positions >= np.array(ShieldConfig().box_min_m) - 1e-9).all()
-    jumps = np.linalg.norm(np.diff([s.twist[:3] for s in bench.sent], axis=0), axis=1)
-    assert jumps.max() < 0.8
+    changes = np.diff([s.twist for s in bench.sent], axis=0) / 0.01
+    assert np.linalg.norm(changes[:, :3], axis=1).max() < 1.7 * ServoConfig.acceleration_m_s2
+    assert np.linalg.norm(changes[:, 3:], axis=1).max() < 1.05 * ServoConfig.acceleration_rad_s2
 
 
 def test_a_late_tick_does_not_leap():
@@ -449,10 +450,10 @@ def test_a_chunk_that_leaps_is_braked_from_and_the_next_one_followed():
     assert bench.servo.counters["refused jump"] == 1
     assert bench.speed == 0
     twists = np.array([sent.twist[:3] for sent in bench.sent])
-    assert np.linalg.norm(twists, axis=1).max() > 0.7
+    assert np.linalg.norm(twists, axis=1).max() > 0.3
     changes = np.linalg.norm(np.diff(twists, axis=0), axis=1)
-    braking = changes[np.flatnonzero(np.linalg.norm(twists, axis=1) > 0.7)[-1] :]
-    assert braking.max() < 0.8 / 3, f"{braking.max():.2f} m/s in one tick"
+    most = ServoConfig.acceleration_m_s2 * 0.01
+    assert changes.max() < 1.05 * most, f"{changes.max():.3f} m/s in one tick"
     bench.chunk()
     bench.step(20)
     assert bench.servo.activity == FOLLOWING

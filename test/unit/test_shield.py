@@ -101,8 +101,21 @@ def test_outside_the_box_is_clamped_and_the_outward_velocity_dropped():
     last = moved(z=-0.29)
     verdict = guard(CONFIG, moved(z=-0.30, twist=[0.1, 0, -0.2, 0, 0, 0]), last, DT_S)
     assert verdict.kind == "outside the box"
-    assert verdict.setpoint.pose7[2] == CONFIG.box_min_m[2]
+    assert CONFIG.box_min_m[2] <= verdict.setpoint.pose7[2] < last.pose7[2]
     np.testing.assert_array_equal(verdict.setpoint.twist[:3], [0.1, 0, 0])
+
+
+def test_a_wall_of_the_box_is_reached_without_a_jolt_and_never_crossed():
+    last, speed_m_s, heights, speeds = moved(z=-0.1), 0.2, [], []
+    for tick in range(200):
+        goal = moved(z=-0.1 - speed_m_s * DT_S * tick, twist=[0, 0, -speed_m_s, 0, 0, 0])
+        last = guard(CONFIG, goal, last, DT_S).setpoint
+        heights.append(last.pose7[2])
+        speeds.append(-last.twist[2])
+    assert min(heights) >= CONFIG.box_min_m[2]
+    assert heights[-1] == pytest.approx(CONFIG.box_min_m[2], abs=1e-4)
+    braking_m_s2 = -np.diff(np.diff(heights) / DT_S) / DT_S
+    assert np.abs(braking_m_s2[5:]).max() < 10
 
 
 def test_an_arm_outside_the_box_may_stay_and_come_back_but_not_go_further():
