@@ -9,12 +9,14 @@ class DeviceClock:
     """Maps device stamps by the smallest arrival delay of the last seconds.
 
     Transport can only delay a frame, so the smallest difference between arrival and device stamp is the
-    nearest to the truth; a short window lets the estimate follow the drift between the two clocks.
+    nearest to the truth; a short window lets the estimate follow the drift between the two clocks. Stamps
+    always go forward, also when a better estimate says that those before were too late.
     """
 
     def __init__(self, window_ns: int = 10_000_000_000) -> None:
         self._window_ns = window_ns
         self._minima: deque[tuple[int, int]] = deque()
+        self._last_ns = 0
 
     def to_system_ns(self, device_ns: int, arrival_ns: int) -> int:
         """System time of `device_ns`, given that its frame arrived at system time `arrival_ns`."""
@@ -24,4 +26,5 @@ class DeviceClock:
         self._minima.append((arrival_ns, offset))
         while self._minima[0][0] < arrival_ns - self._window_ns:
             self._minima.popleft()
-        return device_ns + self._minima[0][1]
+        self._last_ns = max(self._last_ns + 1, device_ns + self._minima[0][1])
+        return self._last_ns

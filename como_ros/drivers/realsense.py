@@ -7,6 +7,8 @@ system time. Frames lost on the way show up as gaps in the device's frame number
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +64,12 @@ def find_device(serial: str) -> rs.device:
         return found[serial]
     if not serial and len(found) == 1:
         return next(iter(found.values()))
-    raise ComoError(
+    raise not_plugged_in(serial, found)
+
+
+def not_plugged_in(serial: str, found: Iterable[str]) -> ComoError:
+    """What to tell whoever looks for a camera that is not there."""
+    return ComoError(
         f"camera {serial!r} is not plugged in; connected serials: {sorted(found) or 'none'}; "
         "check the USB 3 cable and `rs-enumerate-devices`"
     )
@@ -79,21 +86,25 @@ class RealSense:
         self._clock = DeviceClock()
         self._align = rs.align(rs.stream.color) if config.depth else None
         self._queue: Any = rs.syncer(QUEUE_FRAMES) if config.depth else rs.frame_queue(QUEUE_FRAMES)
-        self._sensors = self._start(device, config)
+        self._sensors: list[Any] = []
+        try:
+            self._start(device, config)
+        except (ComoError, RuntimeError) as error:
+            self.close()
+            raise ComoError(f"camera {self.serial} cannot be opened: {error}") from error
 
-    def _start(self, device: rs.device, config: StreamConfig) -> list[rs.sensor]:
+    def _start(self, device: rs.device, config: StreamConfig) -> None:
         wanted = {rs.stream.color: rs.format.rgb8}
         if config.depth:
             wanted[rs.stream.depth] = rs.format.z16
-        started = []
         for sensor in device.query_sensors():
             profiles = [p for p in sensor.get_stream_profiles() if _matches(p, wanted, config)]
             chosen = {p.stream_type(): p for p in reversed(profiles)}
             if not chosen:
                 continue
             sensor.open(list(chosen.values()))
+            self._sensors.append(sensor)
             sensor.start(self._queue)
-            started.append(sensor)
             for stream in chosen:
                 wanted.pop(stream)
             if rs.stream.color in chosen:
@@ -101,10 +112,9 @@ class RealSense:
         if wanted:
             missing = ", ".join(stream.name for stream in wanted)
             raise ComoError(
-                f"camera {self.serial} has no {missing} stream of {config.width}x{config.height} "
-                f"at {config.rate_hz} Hz; choose a mode that `rs-enumerate-devices` lists"
+                f"it has no {missing} stream of {config.width}x{config.height} at {config.rate_hz} Hz; "
+                "choose a mode that `rs-enumerate-devices` lists"
             )
-        return started
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame, or None when none came in time."""
@@ -148,9 +158,11 @@ class RealSense:
         return stamp_ns
 
     def close(self) -> None:
+        """Release the camera. One that is gone, or was only half open, objects; nothing follows from that."""
         for sensor in self._sensors:
-            sensor.stop()
-            sensor.close()
+            for release in (sensor.stop, sensor.close):
+                with suppress(RuntimeError):
+                    release()
 
 
 def _matches(profile: Any, wanted: dict[Any, Any], config: StreamConfig) -> bool:
