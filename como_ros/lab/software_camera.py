@@ -10,18 +10,20 @@ import pyrealsense2 as rs
 from como_ros.drivers.realsense import StreamConfig
 
 _DEPTH_MM = 1e-3
-_UNSEEN_M = 10.0
-"""A D435 sees no farther; depth beyond reads 0."""
+DEPTH_RANGE_M = (0.175, 10.0)
+"""A D435 at 640x480 measures no nearer and no farther; there depth reads 0."""
 
 
 class SoftwareCamera:
-    """One software device with a colour and, if asked for, an aligned depth sensor."""
+    """One software device with a colour and, if asked for, a depth sensor so far to the right of it."""
 
     def __init__(
         self,
         serial: str,
         config: StreamConfig,
         pinhole: np.ndarray,
+        depth_pinhole: np.ndarray | None = None,
+        depth_beside_m: float = 0.0,
         domain: rs.timestamp_domain = rs.timestamp_domain.system_time,
     ) -> None:
         self.device = rs.software_device()
@@ -32,9 +34,10 @@ class SoftwareCamera:
         self._color = self._sensor("RGB Camera", rs.stream.color, rs.format.rgb8, 3, config, pinhole, 0)
         self._depth = None
         if config.depth:
-            self._depth = self._sensor("Stereo Module", rs.stream.depth, rs.format.z16, 2, config, pinhole, 1)
+            seen = pinhole if depth_pinhole is None else depth_pinhole
+            self._depth = self._sensor("Stereo Module", rs.stream.depth, rs.format.z16, 2, config, seen, 1)
             self._depth[0].add_read_only_option(rs.option.depth_units, _DEPTH_MM)
-            self._depth[1].register_extrinsics_to(self._color[1], _identity())
+            self._depth[1].register_extrinsics_to(self._color[1], _beside(depth_beside_m))
             self.device.create_matcher(rs.matchers.default)
 
     def _sensor(
@@ -54,8 +57,7 @@ class SoftwareCamera:
         """Hand one capture to librealsense; `skip` frame numbers are left out before it, as if lost."""
         self._number += 1 + skip
         if self._depth is not None and depth_m is not None:
-            millimetres = np.where(depth_m < _UNSEEN_M, np.round(depth_m / _DEPTH_MM), 0).astype(np.uint16)
-            self._push(*self._depth, millimetres, 2, stamp_ns)
+            self._push(*self._depth, _millimetres(depth_m), 2, stamp_ns)
         self._push(*self._color, np.ascontiguousarray(color), 3, stamp_ns)
 
     def _push(self, sensor: Any, profile: Any, pixels: np.ndarray, size: int, stamp_ns: int) -> None:
@@ -77,8 +79,14 @@ def _intrinsics(config: StreamConfig, pinhole: np.ndarray) -> rs.intrinsics:
     return out
 
 
-def _identity() -> rs.extrinsics:
+def _beside(metres: float) -> rs.extrinsics:
     out = rs.extrinsics()
     out.rotation = [1, 0, 0, 0, 1, 0, 0, 0, 1]
-    out.translation = [0, 0, 0]
+    out.translation = [metres, 0, 0]
     return out
+
+
+def _millimetres(depth_m: np.ndarray) -> np.ndarray:
+    nearest, farthest = DEPTH_RANGE_M
+    seen = (depth_m >= nearest) & (depth_m <= farthest)
+    return np.where(seen, np.round(depth_m / _DEPTH_MM), 0).astype(np.uint16)
