@@ -51,6 +51,11 @@ class SharedState:
         path = _path(name)
         return cls(path, _map(path), owner=False)
 
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return int(self._header[2])
+
     def write(self, values: np.ndarray, stamp_ns: int) -> None:
         header = self._header
         header[0] += 1

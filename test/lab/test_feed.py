@@ -6,14 +6,14 @@ import time
 import mujoco
 import numpy as np
 import pytest
+from ros_probe import wait_until
 
 from como_ros.drivers.realsense import RealSense, StreamConfig
 from como_ros.lab import scene
-from como_ros.lab.camera_faults import set_camera_fault
 from como_ros.lab.feed import LabFeed
 from como_ros.lab.render import Renderer, intrinsics
 from como_ros.lab.shared_state import SharedState
-from como_ros.lab.tasks import get_task
+from como_ros.lab.tasks import RANGES, get_task
 from policies.spaces import CAMERAS
 
 CONFIG = StreamConfig(width=128, height=128, rate_hz=10)
@@ -34,20 +34,12 @@ def feed(state):
     feed.close()
 
 
-def world(seed: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+def world(seed: int, spread: str = "training") -> tuple[mujoco.MjModel, mujoco.MjData]:
     model = scene.build_model(get_task("pick_place").objects_xml)
     data = mujoco.MjData(model)
     scene.set_arm_home(model, data)
-    get_task("pick_place").place(model, data, get_task("pick_place").sample(seed))
+    get_task("pick_place").place(model, data, get_task("pick_place").sample(seed, spread))
     return model, data
-
-
-def draw(seed: int) -> dict[str, np.ndarray]:
-    model, data = world(seed)
-    renderer = Renderer(model, (128, 128))
-    frames = {name: renderer.colour(data, name) for name in CAMERAS}
-    renderer.close()
-    return frames
 
 
 def newest(camera: RealSense, stamp_ns: int):
@@ -59,23 +51,49 @@ def newest(camera: RealSense, stamp_ns: int):
     raise AssertionError("the frame of that moment never came")
 
 
-def test_both_cameras_show_the_shared_world_pixel_for_pixel(state, feed):
-    cameras = {name: RealSense(feed.cameras[name].device, CONFIG) for name in CAMERAS}
-    for seed in (3, 4):
-        model, data = world(seed)
+@pytest.mark.parametrize("image_hw", [(128, 128), (480, 640)], ids=str)
+def test_both_cameras_show_the_shared_world_pixel_for_pixel(state, image_hw):
+    config = StreamConfig(width=image_hw[1], height=image_hw[0], rate_hz=10)
+    feed = LabFeed(f"test_{os.getpid()}", "pick_place", CAMERAS, config)
+    cameras = {name: RealSense(feed.device(name), config) for name in CAMERAS}
+    for seed, spread in ((3, 0), (4, 1)):
+        model, data = world(seed, RANGES[spread])
         stamp_ns = time.time_ns()
-        state.write(scene.world_vector(data, seed), stamp_ns)
-        expected = draw(seed)
+        state.write(scene.world_vector(data, seed, spread), stamp_ns)
+        renderer = Renderer(model, image_hw)
         for name, camera in cameras.items():
-            np.testing.assert_array_equal(newest(camera, stamp_ns).color, expected[name])
-            pinhole = intrinsics(model, name, (128, 128))
-            assert camera.intrinsics.fx == pytest.approx(pinhole[0, 0], rel=1e-6)
+            frame = newest(camera, stamp_ns)
+            np.testing.assert_array_equal(frame.color, renderer.colour(data, name))
+            assert frame.depth is None
+            found, pinhole = camera.intrinsics, intrinsics(model, name, image_hw)
+            expected = pinhole[[0, 1, 0, 1], [0, 1, 2, 2]]
+            np.testing.assert_allclose([found.fx, found.fy, found.cx, found.cy], expected, rtol=1e-6)
+        renderer.close()
     for camera in cameras.values():
         camera.close()
+    feed.close()
+
+
+def test_depth_comes_along_when_it_is_asked_for(state):
+    config = StreamConfig(width=128, height=128, rate_hz=10, depth=True)
+    feed = LabFeed(f"test_{os.getpid()}", "pick_place", ("front",), config)
+    camera = RealSense(feed.device("front"), config)
+    model, data = world(3)
+    for _ in range(2):  # librealsense spends the first pair on synchronising
+        stamp_ns = time.time_ns()
+        state.write(scene.world_vector(data, 3), stamp_ns)
+        time.sleep(0.2)
+    frame = newest(camera, stamp_ns)
+    renderer = Renderer(model, (128, 128))
+    np.testing.assert_array_equal(frame.color, renderer.colour(data, "front"))
+    assert np.median(np.abs(frame.depth / 1000 - renderer.depth_m(data, "front"))) < 0.005
+    renderer.close()
+    camera.close()
+    feed.close()
 
 
 def test_a_world_that_stands_still_sends_no_new_frames(state, feed):
-    camera = RealSense(feed.cameras["front"].device, CONFIG)
+    camera = RealSense(feed.device("front"), CONFIG)
     _, data = world(5)
     stamp_ns = time.time_ns()
     state.write(scene.world_vector(data, 5), stamp_ns)
@@ -84,24 +102,23 @@ def test_a_world_that_stands_still_sends_no_new_frames(state, feed):
     camera.close()
 
 
-def test_a_frozen_camera_sends_nothing_while_the_other_goes_on(state, feed):
-    cameras = {name: RealSense(feed.cameras[name].device, CONFIG) for name in CAMERAS}
-    _, data = world(5)
-    set_camera_fault(state, "camera_freeze", True, camera="front")
+def test_a_world_of_another_task_is_refused_and_a_fitting_one_taken(state, feed):
+    other = SharedState.create(f"test_{os.getpid()}", 3)
+    wait_until(lambda: "does not run 'pick_place'" in feed.error, "the refusal")
+    camera = RealSense(feed.device("front"), CONFIG)
+    model, data = world(6)
+    fitting = SharedState.create(f"test_{os.getpid()}", scene.world_vector_size(model))
     stamp_ns = time.time_ns()
-    state.write(scene.world_vector(data, 5), stamp_ns)
-    newest(cameras["wrist"], stamp_ns)
-    assert cameras["front"].read(0.3) is None
-    set_camera_fault(state, "camera_freeze", False)
-    stamp_ns = time.time_ns()
-    state.write(scene.world_vector(data, 5), stamp_ns)
-    newest(cameras["front"], stamp_ns)
-    for camera in cameras.values():
-        camera.close()
+    fitting.write(scene.world_vector(data, 6), stamp_ns)
+    newest(camera, stamp_ns)
+    wait_until(lambda: not feed.error, "the end of the complaint")
+    camera.close()
+    other.close()
+    fitting.close()
 
 
 def test_a_restarted_lab_is_seen_again_within_three_seconds(state, feed):
-    camera = RealSense(feed.cameras["front"].device, CONFIG)
+    camera = RealSense(feed.device("front"), CONFIG)
     model, data = world(6)
     state.write(scene.world_vector(data, 6), time.time_ns())
     restarted = SharedState.create(f"test_{os.getpid()}", scene.world_vector_size(model))
