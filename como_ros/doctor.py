@@ -32,6 +32,27 @@ IMAGES_MB_S = 2 * 640 * 480 * 3 * 30 / 1e6
 RANGES = ("", "LOCALHOST", "SUBNET", "SYSTEM_DEFAULT", "OFF")
 
 _DEVICES = "import pyrealsense2 as rs; print(len(rs.context().query_devices()), 'cameras plugged in')"
+_CAMERAS = """
+import pyrealsense2 as rs
+known = (rs.camera_info.serial_number, rs.camera_info.usb_type_descriptor, rs.camera_info.firmware_version)
+for device in rs.context().query_devices():
+    print(*(device.get_info(key) if device.supports(key) else '-' for key in known))
+"""
+_FCI = """
+import sys, time
+from franky import RealtimeConfig, Robot
+robot, gaps, before = Robot(sys.argv[1], realtime_config=RealtimeConfig.Ignore), [], None
+for _ in range(400):
+    stamp = robot.state.time.to_sec()
+    now = time.perf_counter()
+    if before and stamp > before[0]:
+        gaps.append((now - before[1]) - (stamp - before[0]))
+    before = stamp, now
+gaps = sorted(abs(gap) * 1e3 for gap in gaps)
+print(gaps[len(gaps) // 2], gaps[int(0.99 * len(gaps))], gaps[-1])
+"""
+FCI_JITTER_MS = 0.5
+"""At the 99th percentile; the robot drops a command that is a millisecond late."""
 _PROVIDERS = "import onnxruntime as o; print('providers', ', '.join(o.get_available_providers()))"
 EGL = "import mujoco; context = mujoco.GLContext(16, 16); context.make_current(); context.free()"
 
@@ -63,7 +84,7 @@ class Check:
     """What was found; where it is not ok, what to do."""
 
 
-def run_doctor(folder: Path, lab: bool = False) -> dict[str, Any]:
+def run_doctor(folder: Path, lab: bool = False, robot_host: str = "") -> dict[str, Any]:
     """Result of `como doctor`; with `lab` what only a robot needs is left out."""
     with ThreadPoolExecutor(2) as pool:
         drawn = pool.submit(egl)
@@ -77,7 +98,10 @@ def run_doctor(folder: Path, lab: bool = False) -> dict[str, Any]:
         gpu(),
     ]
     if not lab:
-        checks = [kernel(Path("/")), governor(Path("/")), *limits(), network(Path("/")), *checks]
+        machine = [kernel(Path("/")), governor(Path("/")), *limits(), network(Path("/"))]
+        checks = [*machine, *cameras(), *checks]
+    if robot_host:
+        checks.append(fci(robot_host))
     return {"checks": [asdict(check) for check in checks]}
 
 
@@ -198,6 +222,32 @@ def library(wanted: Library) -> Check:
     )
 
 
+def cameras() -> Iterator[Check]:
+    """Each RealSense on a USB 3 port; a cable or hub that falls back to USB 2 halves the rates."""
+    code, said = _run(_CAMERAS)
+    if code:
+        return  # the line on pyrealsense2 says why
+    for line in filter(None, said.splitlines()):
+        serial, usb, firmware = line.split()
+        found = f"USB {usb}, firmware {firmware}"
+        ok = usb.startswith("3") or usb == "-"
+        remedy = "use a USB 3 port and cable, no hub"
+        yield Check(f"camera {serial}", ok, found if ok else f"{found}: {remedy}")
+
+
+def fci(host: str) -> Check:
+    """How evenly the robot's state arrives, without moving it."""
+    name = f"fci {host}"
+    code, said = _run(_FCI, host)
+    if code:
+        return Check(name, False, f"{said}: is the robot on, unlocked, FCI activated, in this network?")
+    median, p99, worst = (float(text) for text in said.split())
+    found = f"state jitter {median:.2f} ms at the median, {p99:.2f} at the 99th percentile, {worst:.2f} most"
+    remedy = "connect the Control's LAN port directly, PREEMPT_RT kernel, governor performance"
+    ok = p99 <= FCI_JITTER_MS
+    return Check(name, ok, found if ok else f"{found}: {remedy}")
+
+
 def egl() -> Check:
     """Whether images can be drawn without a screen, which the lab needs."""
     if find_spec("mujoco") is None:
@@ -206,16 +256,23 @@ def egl() -> Check:
 
 
 def _program(name: str, program: str, remedy: str) -> Check:
-    command = [sys.executable, "-c", program]
+    code, said = _run(program)
+    if code == 0:
+        return Check(name, True, ", ".join(said.split("\n")).strip(", ") or "works")
+    return Check(name, False, f"{said}: {remedy}")
+
+
+def _run(program: str, *arguments: str) -> tuple[int, str]:
+    """(exit code, what it said) of a program in a process of its own."""
+    command = [sys.executable, "-c", program, *arguments]
     variables = {**os.environ, "MUJOCO_GL": "egl"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_S, env=variables)
     except subprocess.TimeoutExpired:
-        return Check(name, False, f"does not answer within {IMPORT_S:.0f} s: {remedy}")
+        return 1, f"does not answer within {IMPORT_S:.0f} s"
     if done.returncode == 0:
-        return Check(name, True, ", ".join(done.stdout.split("\n")).strip(", ") or "works")
-    lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
-    return Check(name, False, f"{lines[-1]}: {remedy}")
+        return 0, done.stdout
+    return done.returncode, (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
 
 
 def gpu() -> Check:

@@ -90,6 +90,13 @@ def test_a_library_that_crashes_is_one_line():
     )
 
 
+def test_an_arm_that_does_not_answer_is_one_line_with_what_to_look_at():
+    check = doctor.fci("127.0.0.2")
+    assert not check.ok
+    assert check.detail.endswith("is the robot on, unlocked, FCI activated, in this network?")
+    assert "Connection" in check.detail
+
+
 def test_the_result_has_one_row_a_check_and_no_robots_rows_for_the_lab(tmp_path):
     rows = doctor.run_doctor(tmp_path, lab=True)["checks"]
     names = [row["name"] for row in rows]
