@@ -17,7 +17,7 @@ from tyro.extras import SubcommandApp
 
 from como_ros import cli_learning
 from como_ros.errors import ComoError
-from como_ros.results import Input, Json, OptionalInput, Out, Task, must_exist, run, say
+from como_ros.results import Input, Json, OptionalInput, Out, Spread, Task, must_exist, run, say
 from policies.spaces import ContractError
 
 EXTRA_OF = {"torch": "train", "onnx": "train", "safetensors": "train", "av": "lab", "mujoco": "lab"}
@@ -31,11 +31,11 @@ bags, bench, encoder, motion = SubcommandApp(), SubcommandApp(), SubcommandApp()
 
 
 @app.command
-def lab(*, task: Task = "pick_place", seed: int = 0) -> None:
+def lab(*, task: Task = "pick_place", seed: int = 0, spread: Spread = "training") -> None:
     """Serve the simulated arm on its real ports until stopped."""
     from como_ros.lab.fci import LabConfig, serve
 
-    serve(LabConfig(task=task, seed=seed))
+    serve(LabConfig(task=task, seed=seed, spread=spread))
 
 
 @app.command
@@ -60,6 +60,7 @@ def up(
     *,
     lab: FlagCreatePairsOff[bool] = False,
     task: Task = "pick_place",
+    spread: Spread = "training",
     bundle: OptionalInput = None,
     device: str = "scripted",
     robot_host: str = "172.16.0.2",
@@ -77,6 +78,7 @@ def up(
     choices = Deployment(
         lab=lab,
         task=task,
+        spread=spread,
         bundle=str(bundle or ""),
         out=str(out),
         robot_host=robot_host,
@@ -109,14 +111,16 @@ def demos(
     task: Task = "pick_place",
     episodes: int = 50,
     seed: int = 0,
+    spread: Spread = "training",
+    cameras: FlagCreatePairsOff[bool] = True,
     out: Out,
     workers: int = 2,
     json: Json = None,
 ) -> None:
-    """Record scripted demonstrations as bags, in fast mode."""
+    """Record scripted demonstrations as bags, in fast mode; --no-cameras leaves the images out."""
     from como_ros.lab.demos import make_demos
 
-    run(json, make_demos, task, episodes, seed, out, workers)
+    run(json, make_demos, task, episodes, seed, out, workers, cameras, spread)
 
 
 @app.command

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional
 
-from como_ros.results import Input, Json, OptionalInput, Out, Preset, Task, must_exist, run, say
+from como_ros.results import Input, Json, OptionalInput, Out, Preset, Spread, Task, must_exist, run, say
 from policies.spaces import EVALUATION_SEEDS_FROM
 
 Engines = Annotated[str, tyro.conf.arg(metavar="NAMES", help="onnx, tensorrt_rtx, or both with a comma.")]
@@ -101,6 +101,7 @@ def evaluate(
     task: Task = "pick_place",
     episodes: int = 100,
     seed: int = EVALUATION_SEEDS_FROM,
+    spread: Spread = "training",
     workers: int = 2,
     ros: bool = False,
     out: Path = Path("out/evaluate"),
@@ -111,14 +112,15 @@ def evaluate(
     if ros:
         from como_ros.up import evaluate_on_graph
 
-        run(json, evaluate_on_graph, bundle, task, episodes, seed, out, say)
+        run(json, evaluate_on_graph, bundle, task, episodes, seed, out, say, spread)
         return
     from como_ros.lab.evaluate import EvaluationConfig, evaluate
 
     def progress(row: dict[str, Any]) -> None:
         say(f"seed {row['seed']}: {'success' if row['success'] else row['reason']}")
 
-    run(json, evaluate, bundle, task, episodes, seed, EvaluationConfig(workers=workers), progress)
+    config = EvaluationConfig(workers=workers, spread=spread)
+    run(json, evaluate, bundle, task, episodes, seed, config, progress)
 
 
 def reproduce(

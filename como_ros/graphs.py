@@ -26,6 +26,8 @@ class Deployment:
     lab: bool = False
     """Run against the simulated lab instead of a robot."""
     task: str = "pick_place"
+    spread: str = "training"
+    """What the lab draws its layouts from: training or held_out."""
     bundle: str = ""
     """Folder of the compiled policy, for `autonomous`."""
     out: str = "out/episodes"
@@ -111,6 +113,8 @@ def _lab(deployment: Deployment) -> Process:
         deployment.lab_name,
         "--task",
         deployment.task,
+        "--spread",
+        deployment.spread,
     )
     return Process("lab", "como_ros.lab.fci", arguments=arguments)
 
@@ -148,4 +152,5 @@ def _teleop(deployment: Deployment) -> Process:
 
 
 def _recorder(deployment: Deployment) -> Process:
-    return _node("recorder", out=deployment.out, task=deployment.task)
+    spread = deployment.spread if deployment.lab else ""
+    return _node("recorder", out=deployment.out, task=deployment.task, spread=spread)

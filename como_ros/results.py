@@ -18,6 +18,9 @@ OptionalInput = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 Out = Annotated[Path, tyro.conf.arg(metavar="DIR", help="The folder for what is made.")]
 Json = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help="Write the result there, as JSON.")]
 Task = Annotated[str, tyro.conf.arg(metavar="TASK", help="Which task of the lab.")]
+Spread = Annotated[
+    str, tyro.conf.arg(metavar="RANGE", help="What layouts are drawn from: training, or the wider held_out.")
+]
 Preset = Annotated[Literal["debug", "lab"], tyro.conf.arg(help="debug: two steps, to see that it runs.")]
 
 

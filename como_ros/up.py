@@ -178,12 +178,18 @@ def up(
 
 
 def evaluate_on_graph(
-    bundle: Path, task: str, episodes: int, seed: int, out: Path, say: Callable[[str], None] = lambda _: None
+    bundle: Path,
+    task: str,
+    episodes: int,
+    seed: int,
+    out: Path,
+    say: Callable[[str], None] = lambda _: None,
+    spread: str = "training",
 ) -> dict[str, Any]:
     """`como evaluate --ros`: what `evaluate` reports, counted on the whole graph instead of in fast mode."""
     from como_ros.lab.evaluate import wilson_interval
 
-    deployment = Deployment(lab=True, task=task, bundle=str(bundle), out=str(out))
+    deployment = Deployment(lab=True, task=task, bundle=str(bundle), out=str(out), spread=spread)
     result = up("autonomous", deployment, episodes, seed, say)
     if not result["episodes"]:
         raise ComoError(f"interrupted before the first of {episodes} episodes ended; nothing to count")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from como_ros import typestore, wire
 from como_ros.bag_writer import EpisodeWriter
+from como_ros.control.supervision import TELEOP
 from como_ros.errors import ComoError
 from como_ros.lab.fast import FastLab
 from como_ros.lab.render import intrinsics
@@ -25,8 +26,9 @@ from policies.spaces import Contract
 
 EPOCH_NS = 1_700_000_000_000_000_000
 """Simulated time zero as a stamp, so that bags look like bags from a real clock."""
-STATE_EVERY, POSE_EVERY = 1, 2
-"""In 10 ms ticks: state at 100 Hz, set-points at 50 Hz."""
+TICK_S = 0.01
+COMMAND_EVERY, CAMERAS_EVERY, HEARTBEAT_EVERY, REPORT_EVERY = 2, 10, 10, 100
+"""In ticks of 10 ms: set-points at 50 Hz, cameras and supervisor at 10, recorder at 1; the arm at each."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class _Job:
     task: str
     seed: int
     folder: Path
-    camera_rate_hz: float
+    spread: str = "training"
+    cameras: bool = True
 
 
 def make_demos(
@@ -43,16 +46,21 @@ def make_demos(
     seed: int,
     out: Path,
     workers: int = 2,
-    camera_rate_hz: float = 10.0,
+    cameras: bool = True,
+    spread: str = "training",
 ) -> dict:
-    """Write `episodes` demonstrations from consecutive seeds; result of `como demos`."""
+    """Write `episodes` demonstrations from consecutive seeds; result of `como demos`.
+
+    `realtime_factor` is simulated seconds per second of wall time, all workers together.
+    """
     if episodes < 1:
         raise ComoError(f"--episodes must be at least 1, got {episodes}")
-    get_task(task)
+    get_task(task).sample(seed, spread)  # refuse a wrong name here, before workers start
     if out.exists() and any(out.iterdir()):
         raise ComoError(f"{out} is not empty; give a new folder with --out")
     out.mkdir(parents=True, exist_ok=True)
-    jobs = [_Job(task, seed + i, out / f"episode_{i:06d}", camera_rate_hz) for i in range(episodes)]
+    folders = [out / f"episode_{i:06d}" for i in range(episodes)]
+    jobs = [_Job(task, seed + i, folder, spread, cameras) for i, folder in enumerate(folders)]
     started = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(min(workers, episodes)) as pool:
         rows = pool.map(_record, jobs, chunksize=1)
@@ -61,55 +69,75 @@ def make_demos(
         "episodes": episodes,
         "successes": sum(row["success"] for row in rows),
         "realtime_factor": simulated / (time.monotonic() - started),
+        "cpu_factor": simulated / sum(row["cpu_seconds"] for row in rows),
         "per_episode": rows,
     }
 
 
-_LABS: dict[str, FastLab] = {}
+@cache
+def _lab(task: str, cameras: bool) -> FastLab:
+    """A worker's own."""
+    return FastLab(get_task(task), render=cameras)
 
 
 def _record(job: _Job) -> dict:
-    if job.task not in _LABS:
-        _LABS[job.task] = FastLab(get_task(job.task))
-    lab = _LABS[job.task]
-    layout = lab.reset(job.seed)
+    began_s = time.process_time()
+    lab = _lab(job.task, job.cameras)
+    layout = lab.reset(job.seed, job.spread)
     plan = lab.operator_plan(job.seed)
     writer = EpisodeWriter(
-        job.folder, Contract(), layout.instruction, task=job.task, seed=job.seed, source="fast lab"
+        job.folder,
+        Contract(),
+        layout.instruction,
+        task=job.task,
+        seed=job.seed,
+        spread=job.spread,
+        source="fast lab",
     )
-    scribe = _Scribe(lab, writer, job.camera_rate_hz)
-    scribe.say("/policy/instruction", layout.instruction)
-    scribe.say("/supervisor/state", "teleop")
-    for tick in range(round(plan.duration_s / 0.01)):
-        setpoint = plan.at(lab.time_s + 0.01)
+    scribe = _Scribe(lab, writer, job.cameras)
+    scribe.say("/policy/instruction", layout.instruction, EPOCH_NS)
+    for tick in range(round(plan.duration_s / TICK_S)):
+        setpoint = plan.at(lab.time_s + TICK_S)
         scribe.note(tick, setpoint)
         lab.advance(setpoint)
     done, reason = lab.success()
     writer.close("success" if done else "failure: " + reason)
-    return {"seed": job.seed, "success": done, "reason": reason, "seconds": lab.time_s}
+    return {
+        "seed": job.seed,
+        "success": done,
+        "reason": reason,
+        "seconds": lab.time_s,
+        "cpu_seconds": time.process_time() - began_s,
+    }
 
 
 class _Scribe:
-    """Writes what the graph's nodes would have published at one tick."""
+    """Writes what the graph's nodes would have published at one tick.
 
-    def __init__(self, lab: FastLab, writer: EpisodeWriter, camera_rate_hz: float) -> None:
+    All but the diagnostics, which tell how processes fare, and here are none.
+    """
+
+    def __init__(self, lab: FastLab, writer: EpisodeWriter, cameras: bool) -> None:
         self._lab, self._writer = lab, writer
-        self._camera_every = round(100 / camera_rate_hz)
+        self._cameras = cameras
         self._width: float | None = None
 
-    def say(self, topic: str, text: str) -> None:
-        self._writer.write_message(topic, typestore.message("std_msgs/msg/String", data=text), EPOCH_NS)
+    def say(self, topic: str, text: str, now: int) -> None:
+        self._send(topic, typestore.message("std_msgs/msg/String", data=text), now)
 
     def note(self, tick: int, setpoint: tuple[np.ndarray, np.ndarray, float]) -> None:
         now = EPOCH_NS + round(self._lab.time_s * 1e9)
-        if tick % self._camera_every == 0:
+        if self._cameras and tick % CAMERAS_EVERY == 0:
             self._note_cameras(now)
-        if tick % STATE_EVERY == 0:
-            self._note_state(now)
-        if tick % POSE_EVERY == 0:
-            self._send(
-                "/arm/command/pose", wire.fill_pose(self._empty("/arm/command/pose"), setpoint[0], now), now
-            )
+        self._note_state(now)
+        if tick % HEARTBEAT_EVERY == 0:
+            self.say("/supervisor/state", TELEOP, now)
+        if tick % REPORT_EVERY == 0:
+            self.say("/recorder/state", f"recording {self._writer.path.name}", now)
+        if tick % COMMAND_EVERY == 0:
+            self._send("/teleop/deadman", typestore.message("std_msgs/msg/Bool", data=True), now)
+            pose = wire.fill_pose(_blank("/arm/command/pose"), setpoint[0], now)
+            self._send("/arm/command/pose", pose, now)
         if setpoint[2] != self._width:
             self._width = setpoint[2]
             self._note_width(setpoint[2], now)
@@ -117,30 +145,28 @@ class _Scribe:
     def _note_cameras(self, now: int) -> None:
         for camera, rgb in self._lab.look().items():
             name, frame = f"/{camera}/color/image_raw", f"{camera}_color_optical_frame"
-            self._send(name, wire.fill_image(self._empty(name), rgb, now, frame), now)
+            self._send(name, wire.fill_image(_blank(name), rgb, now, frame), now)
             info, size = f"/{camera}/color/camera_info", (rgb.shape[0], rgb.shape[1])
             matrix = intrinsics(self._lab.model, camera, size)
-            self._send(
-                info, wire.fill_camera_info(self._empty(info), matrix, [0.0] * 5, size, now, frame), now
-            )
+            self._send(info, wire.fill_camera_info(_blank(info), matrix, [0.0] * 5, size, now, frame), now)
 
     def _note_state(self, now: int) -> None:
-        lab = self._lab
-        joints = wire.fill_joint_states(
-            self._empty("/arm/joint_states"), lab.joints, lab.joint_velocities, lab.width_m, now
-        )
+        lab, joints, pose = self._lab, _blank("/arm/joint_states"), _blank("/arm/ee_pose")
+        wire.fill_joint_states(joints, lab.joints, lab.joint_velocities, lab.width_m, now)
         self._send("/arm/joint_states", joints, now)
-        self._send("/arm/ee_pose", wire.fill_pose(self._empty("/arm/ee_pose"), lab.ee_pose7, now), now)
+        self._send("/arm/ee_pose", wire.fill_pose(pose, lab.ee_pose7, now), now)
 
     def _note_width(self, width_m: float, now: int) -> None:
         point = partial(typestore.message, "trajectory_msgs/msg/JointTrajectoryPoint")
         duration = partial(typestore.message, "builtin_interfaces/msg/Duration")
-        msg = wire.fill_widths(self._empty("/gripper/command"), [width_m], now, point, duration)
+        msg = wire.fill_widths(_blank("/gripper/command"), [width_m], now, point, duration)
         self._send("/gripper/command", msg, now)
-
-    @staticmethod
-    def _empty(topic: str) -> Any:
-        return typestore.message(wire.topic(topic).type)
 
     def _send(self, topic: str, msg: Any, now: int) -> None:
         self._writer.write_message(topic, msg, now)
+
+
+@cache
+def _blank(topic: str) -> Any:
+    """One message a topic, filled anew each time: it is bytes before the next one is needed."""
+    return typestore.message(wire.topic(topic).type)

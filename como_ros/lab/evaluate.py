@@ -35,6 +35,8 @@ class EvaluationConfig:
     delay_s: float = 0.1
     """From observation to chunk; the arm goes on with the old chunk meanwhile."""
     workers: int = 2
+    spread: str = "training"
+    """Range that layouts are drawn from: training or held_out."""
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
@@ -58,7 +60,7 @@ def evaluate(
     """Run `episodes` consecutive seeds and count; result of `como evaluate`."""
     if episodes < 1:
         raise ComoError(f"--episodes must be at least 1, got {episodes}")
-    get_task(task)
+    get_task(task).sample(seed, config.spread)
     load(bundle)  # refuse a bad bundle here, once, before workers start
     jobs = [(bundle, task, seed + i, config) for i in range(episodes)]
     rows = []
@@ -93,7 +95,7 @@ def _run_job(job: tuple[Path, str, int, EvaluationConfig]) -> dict:
 
 def run_episode(lab: FastLab, policy: Policy, seed: int, config: EvaluationConfig) -> dict:
     """One closed-loop episode, ended by success or the task's time limit."""
-    layout = lab.reset(seed)
+    layout = lab.reset(seed, config.spread)
     driver = _Driver(lab, policy, layout.instruction, config)
     thing = lab.data.body(lab.task.things[0])
     began, moved_m, done, reason = thing.xpos.copy(), 0.0, False, ""

@@ -14,6 +14,7 @@ from como_ros.graphs import Deployment, environment, graph
 ABOUT = {
     "lab": "true runs against the simulated lab",
     "task": "task of the lab",
+    "spread": "training or held_out: what the lab draws its layouts from",
     "bundle": "folder of the compiled policy",
     "device": "teleop device",
     "out": "folder that takes the episodes",

@@ -39,6 +39,8 @@ class RecorderConfig:
     out: str = "out/episodes"
     """Folder that takes the episodes."""
     task: str = ""
+    spread: str = ""
+    """In the lab, what its layouts are drawn from."""
     robot: str = "panda"
     calibration: str = ""
     """File of the station's calibration; its text is embedded in every episode."""
@@ -117,6 +119,7 @@ class RecorderNode(Node):
             Contract(robot=self._config.robot),
             self._config.queue_mb * 1_000_000,
             task=self._config.task,
+            spread=self._config.spread,
             calibration=self._calibration,
         )
         self._reported = (time.monotonic(), Counter())
