@@ -1,48 +1,15 @@
 """The camera node in a process of its own: lab world -> librealsense -> Fast DDS -> this process."""
 
-import os
-import threading
 import time
 
-import mujoco
 import numpy as np
 import pytest
 from ros_probe import wait_until
+from standing_world import World
 
 from como_ros import wire
-from como_ros.lab import scene
+from como_ros.lab.camera_faults import set_camera_fault
 from como_ros.lab.render import Renderer, intrinsics
-from como_ros.lab.shared_state import SharedState
-from como_ros.lab.tasks import get_task
-
-SEED = 11
-
-
-class World:
-    """Stands still, but its clock runs, as the lab's does: 200 looks a second."""
-
-    def __init__(self) -> None:
-        self.name = f"test_{os.getpid()}"
-        self.model = scene.build_model(get_task("pick_place").objects_xml)
-        self.data = mujoco.MjData(self.model)
-        scene.set_arm_home(self.model, self.data)
-        task = get_task("pick_place")
-        task.place(self.model, self.data, task.sample(SEED))
-        self.state = SharedState.create(self.name, scene.world_vector_size(self.model))
-        self.frozen = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.005):
-            if not self.frozen.is_set():
-                self.state.write(scene.world_vector(self.data, SEED), time.time_ns())
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.state.close()
 
 
 @pytest.fixture
@@ -63,6 +30,7 @@ def test_images_cross_the_process_border_unchanged_with_capture_stamps(world, pr
         np.testing.assert_array_equal(image, renderer.colour(world.data, name))
         assert kept[-1][1].header.frame_id == f"{name}_color_optical_frame"
     renderer.close()
+    assert probe.node.count_publishers("/front/aligned_depth_to_color/image_raw") == 0
     both = [wire.stamp_ns(images[name][-1][1]) for name in images]
     assert abs(both[0] - both[1]) < 200_000_000
     age_s = time.time() - max(both) / 1e9
@@ -72,24 +40,98 @@ def test_images_cross_the_process_border_unchanged_with_capture_stamps(world, pr
     )
 
 
+class Health:
+    """The newest that the camera node said of itself."""
+
+    def __init__(self, probe) -> None:
+        self._heard = probe.listen("/diagnostics")
+
+    @property
+    def message(self) -> str:
+        return self._heard[-1][1].status[0].message if self._heard else ""
+
+    @property
+    def ok(self) -> bool:
+        return bool(self._heard) and self._heard[-1][1].status[0].level == b"\x00"
+
+    def figure(self, key: str) -> str:
+        return {pair.key: pair.value for pair in self._heard[-1][1].status[0].values}[key]
+
+
 def test_health_tells_rate_age_and_drops_and_names_a_silent_camera(world, probe, processes):
-    health = probe.listen("/diagnostics")
+    health = Health(probe)
     processes.node("camera", lab_state=world.name, names='["front"]')
-
-    def newest():
-        return health[-1][1].status[0] if health else None
-
-    wait_until(lambda: newest() and newest().message == "ok", "a healthy camera", 40)
+    wait_until(lambda: health.message == "ok", "a healthy camera", 40)
     time.sleep(2.0)
-    figures = {pair.key: float(pair.value) for pair in newest().values}
-    assert 7 < figures["front/rate_hz"] < 11
-    assert 0 < figures["front/age_ms"] < 200
-    assert figures["front/dropped"] == 0
+    assert 7 < float(health.figure("front/rate_hz")) < 11
+    assert 0 < float(health.figure("front/age_ms")) < 200
+    assert (health.figure("front/dropped"), health.figure("front/state")) == ("0", "streaming")
     world.frozen.set()
-    wait_until(lambda: newest().message == "no frames from front", "the complaint")
-    assert newest().level == b"\x02"
+    wait_until(lambda: health.message == "no frames from front", "the complaint")
+    assert not health.ok
+    assert health.figure("front/state") == "silent"
     world.frozen.clear()
-    wait_until(lambda: newest().message == "ok", "recovery")
+    wait_until(lambda: health.message == "ok", "recovery")
+
+
+def test_every_camera_fault_is_seen_on_the_wire_named_and_over_when_it_is_off(world, probe, processes):
+    health = Health(probe)
+    front, wrist = (probe.listen(f"/{name}/color/image_raw") for name in ("front", "wrist"))
+    processes.node("camera", lab_state=world.name)
+    wait_until(lambda: health.message == "ok", "two healthy cameras", 40)
+
+    def fault(name: str, on: bool, value: float | None = None) -> None:
+        set_camera_fault(world.state, name, on, value, "front")
+        time.sleep(0.5)
+        front.clear()
+        wrist.clear()
+
+    def over(name: str) -> None:
+        fault(name, False)
+        wait_until(lambda: health.ok and len(front) > 5, f"recovery from {name}", 5)
+
+    fault("camera_freeze", True)
+    wait_until(lambda: health.message == "no frames from front", "the frozen camera's name")
+    assert not front
+    assert len(wrist) > 3
+    over("camera_freeze")
+
+    fault("camera_drop", True, 0.6)
+    wait_until(lambda: health.message.startswith("front loses "), "the lossy camera's name")
+    assert 0 < len(front) < 0.8 * len(wrist)
+    assert int(health.figure("front/dropped")) > 0
+    assert health.figure("wrist/dropped") == "0"
+    over("camera_drop")
+
+    fault("camera_delay", True, 0.8)
+    wait_until(lambda: health.message.startswith("frames of front are 0."), "the late camera's name")
+    at_s, image = front[-1]
+    assert time.time() - (time.monotonic() - at_s) - wire.stamp_ns(image) / 1e9 >= 0.8
+    over("camera_delay")
+
+    fault("camera_unplug", True)
+    wait_until(lambda: "camera 'lab-front' is not plugged in" in health.message, "the lost camera's name")
+    assert health.figure("front/state") == "gone"
+    assert not front
+    assert len(wrist) > 3
+    reconnected = int(health.figure("front/reconnected"))
+    over("camera_unplug")
+    assert int(health.figure("front/reconnected")) == reconnected + 1
+
+
+def test_depth_is_published_as_realsense2_camera_does_when_it_is_on(world, probe, processes):
+    color, aligned = "/front/color/image_raw", "/front/aligned_depth_to_color/image_raw"
+    images, depths = probe.listen(color), probe.listen(aligned)
+    processes.node("camera", lab_state=world.name, names='["front"]', depth="true")
+    wait_until(lambda: len(depths) > 5 and len(images) > 5, "depth and colour", 40)
+    message = depths[-1][1]
+    assert (message.encoding, message.header.frame_id) == ("16UC1", "front_color_optical_frame")
+    stamps = {wire.stamp_ns(image) for _, image in images}
+    assert {wire.stamp_ns(depth) for _, depth in depths[:-1]} <= stamps
+    depth_m = np.frombuffer(message.data, np.uint16).reshape(message.height, message.width) / 1000
+    renderer = Renderer(world.model, (128, 128))
+    assert np.median(np.abs(depth_m - renderer.depth_m(world.data, "front"))) < 0.005
+    renderer.close()
 
 
 def test_a_camera_that_is_not_plugged_in_is_reported_and_looked_for_again(probe, processes):
