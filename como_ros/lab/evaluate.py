@@ -7,7 +7,6 @@ The policy runs as on the robot: onnxruntime, a new chunk every `execute` action
 from __future__ import annotations
 
 import math
-import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from como_ros.control.supervision import POLICY
 from como_ros.errors import ComoError
 from como_ros.lab.fast import FastLab
 from como_ros.lab.tasks import get_task
+from como_ros.lab.workers import over_processes
 from policies.chunks import ChunkScheduler, ScheduleConfig
 from policies.runtime import Policy, load
 from policies.spaces import Observation
@@ -64,11 +64,10 @@ def evaluate(
     load(bundle)  # refuse a bad bundle here, once, before workers start
     jobs = [(bundle, task, seed + i, config) for i in range(episodes)]
     rows = []
-    with multiprocessing.get_context("spawn").Pool(min(config.workers, episodes)) as pool:
-        for row in pool.imap(_run_job, jobs, chunksize=1):
-            rows.append(row)
-            if progress:
-                progress(row)
+    for row in over_processes(_run_job, jobs, config.workers):
+        rows.append(row)
+        if progress:
+            progress(row)
     successes = sum(row["success"] for row in rows)
     low, high = wilson_interval(successes, episodes)
     return {
