@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from como_ros.lab import scene
-from como_ros.lab.controller import ImpedanceController
+from como_ros.lab.controller import HandController, ImpedanceController
 from como_ros.lab.operator import Plan
 from como_ros.lab.render import Renderer
 from como_ros.lab.tasks import Layout, Task
@@ -30,18 +30,21 @@ class FastLab:
         self.task = task
         self.model = scene.build_model(task.objects_xml)
         self.data = mujoco.MjData(self.model)
-        self._controller = ImpedanceController(self.model)
+        self._arm = ImpedanceController(self.model, self.data)
+        self._hand = HandController(self.model, self.data)
         self._renderer = Renderer(self.model, image_hw) if render else None
         self._site = self.model.site("tcp").id
         self._arm_q, self._arm_v = scene.joint_addresses(self.model, scene.ARM_JOINTS)
         self._finger_q, _ = scene.joint_addresses(self.model, scene.FINGER_JOINTS)
 
-    def reset(self, seed: int, spread: str = "training") -> Layout:
+    def reset(self, seed: int, spread: str = "training", start_q: np.ndarray | None = None) -> Layout:
+        """The world as the seed has it, the arm at rest at the seed's joints or at `start_q`."""
         layout = self.task.sample(seed, spread)
         mujoco.mj_resetData(self.model, self.data)
-        scene.set_arm_home(self.model, self.data, layout.start_q)
+        scene.set_arm_home(self.model, self.data, layout.start_q if start_q is None else start_q)
         self.task.place(self.model, self.data, layout)
-        self._controller.reset()
+        self._arm.reset()
+        self._hand.reset()
         return layout
 
     @property
@@ -76,16 +79,22 @@ class FastLab:
         return {camera: self._renderer.colour(self.data, camera) for camera in spaces.CAMERAS}
 
     def advance(self, setpoint: Setpoint) -> None:
-        """Hold one set-point for its period, extrapolating it along its twist as franky does."""
+        """Follow one set-point for its period; like franky, hold the pose and damp towards its twist."""
+        self.step(setpoint, round(SETPOINT_PERIOD_S / self.model.opt.timestep))
+
+    def step(self, setpoint: Setpoint, steps: int) -> None:
+        """Follow one set-point for some physics steps."""
         pose7, twist, width = setpoint
-        wxyz = pose7[[6, 3, 4, 5]]
-        for _ in range(round(SETPOINT_PERIOD_S / self.model.opt.timestep)):
-            self._controller.apply(self.data, pose7[:3], wxyz, twist, width)
+        position, wxyz = pose7[:3], pose7[[6, 3, 4, 5]]
+        self._hand.request(width)
+        for _ in range(steps):
+            self._arm.apply(position, wxyz, twist)
+            self._hand.apply()
             mujoco.mj_step(self.model, self.data)
 
     def follow(self, setpoint_at: Callable[[float], Setpoint], seconds: float) -> None:
         for _ in range(round(seconds / SETPOINT_PERIOD_S)):
-            self.advance(setpoint_at(self.time_s + SETPOINT_PERIOD_S))
+            self.advance(setpoint_at(self.time_s))
 
     def operator_plan(self, seed: int) -> Plan:
         return self.task.plan(self.task.truth(self.data), self.ee_pose7[:3], seed)

@@ -1,4 +1,4 @@
-"""Jobs shared out to worker processes, answers in the jobs' order; no worker outlives whoever shared them out."""
+"""Jobs shared out to worker processes, answers in order; no worker outlives whoever shared them out."""
 
 from __future__ import annotations
 
