@@ -22,6 +22,7 @@ from policies.spaces import Contract
 from training.augment import colour_jitter, random_shift
 from training.frames import FrameStore, load_frames
 from training.optimize import RESUME, Fit, Schedule, fit, identity_of
+from training.videos import refuse_truth
 
 KIND = "encoder"
 NOISE_BANK = 32
@@ -183,6 +184,7 @@ def train(
     bags: Path, videos: Path | None, out: Path, config: EncoderConfig | str = "lab"
 ) -> dict[str, float]:
     """Pre-train on the frames of `bags` and `videos` and write the frozen encoder to `out`."""
+    refuse_truth(bags, videos)
     chosen = PRESETS[config] if isinstance(config, str) else config
     contract, frames = load_frames(bags, videos)
     source = {"bags": str(bags), "videos": str(videos)}

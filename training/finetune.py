@@ -18,7 +18,7 @@ from training.motion_data import keep_encoder, open_encoder
 from training.objectives import ExpertTraining, FinetuneConfig, IntentTraining, Material
 from training.optimize import Schedule, fit, identity_of
 from training.probe_encoder import probe_encoder, require_useful
-from training.videos import read_clips
+from training.videos import read_clips, refuse_truth
 
 KIND = "policy"
 OBSERVATIONS = "observations.npz"
@@ -47,6 +47,7 @@ def finetune(
     force: bool = False,
 ) -> dict[str, float]:
     """Train a policy on the episodes of `bags` and on labelled clips; `force` skips the encoder's gate."""
+    refuse_truth(bags, labels, videos, encoder)
     config = PRESETS[preset] if isinstance(preset, str) else preset
     frozen = open_encoder(encoder)
     contract, episodes = load_episodes(bags)

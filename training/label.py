@@ -24,7 +24,7 @@ from training.episodes import load_episodes
 from training.metrics import encode_pairs
 from training.motion import MotionData, MotionNet, patches_of
 from training.motion_data import ENCODER, FrozenEncoder, motion_data, open_encoder
-from training.videos import clip_paths, read_clip
+from training.videos import clip_paths, read_clip, refuse_truth
 
 INDEX = "labels.json"
 
@@ -68,6 +68,7 @@ def label(
     model: Path, videos: Path | None, out: Path, bags: Path | None = None, config: LabelConfig | None = None
 ) -> dict[str, float]:
     """Label every readable clip below `videos` and every episode below `bags`."""
+    refuse_truth(model, videos, bags)
     began, chosen = time.monotonic(), config or LabelConfig()
     net, motion_config, found = motion.load(model)
     encoder = open_encoder(model / ENCODER, found.contract)

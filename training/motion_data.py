@@ -17,7 +17,7 @@ from training import motion
 from training.episodes import Episode, load_episodes
 from training.features import Augmentation, cached_tokens, encode
 from training.motion import MotionConfig, MotionData
-from training.videos import Clip, read_clips
+from training.videos import Clip, read_clips, refuse_truth
 
 COPIES = 2
 ENCODER = "encoder"
@@ -88,6 +88,7 @@ def train(
     bags: Path | None, videos: Path | None, encoder: Path, out: Path, config: MotionConfig | str = "lab"
 ) -> dict[str, float]:
     """Train a latent-motion model on the frames of `bags` and `videos`; no action is read."""
+    refuse_truth(bags, videos, encoder)
     chosen = motion.PRESETS[config] if isinstance(config, str) else config
     frozen = open_encoder(encoder)
     contract, episodes = load_episodes(bags) if bags else (frozen.contract, [])

@@ -1,9 +1,14 @@
-"""Folders of mp4 clips as small RGB arrays; broken files are listed and skipped, never guessed at."""
+"""Folders of mp4 clips as small RGB arrays; broken files are listed and skipped, never guessed at.
+
+The lab keeps the true motion of its drawn hands beside its clips, for metrics. Nothing learns from it:
+`refuse_truth` stands at the door of every training entry point and of this module.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +20,8 @@ import numpy as np
 from como_ros.errors import ComoError
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".mov")
+TRUTH = ".truth"
+"""What the name of a folder of truth ends with, and the stem of each file in it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,35 @@ class Clip:
         return f"{self.path.stem}-{hashlib.sha256(self.path.read_bytes()).hexdigest()[:12]}"
 
 
+def refuse_truth(*inputs: Path | None) -> None:
+    """No path may be, lead into or hold the lab's truth, by whatever name or link it comes."""
+    for path in filter(None, inputs):
+        if (found := _truth_at(Path(path))) is not None:
+            raise ComoError(
+                f"{path} leads to {found}, the lab's true hand motion, which training must never see; "
+                "give a folder that holds clips or episodes only"
+            )
+
+
+def _truth_at(path: Path) -> Path | None:
+    """The truth that a path is in, or that is in it."""
+    inside = (Path(root, name) for root, folders, files in os.walk(path) for name in (*folders, *files))
+    led = (_truth_above(place) for place in (path, *inside))
+    return next((found for found in led if found), None)
+
+
+def _truth_above(path: Path) -> Path | None:
+    """The first part of a path, as it is written or as its links resolve, that is truth."""
+    places = {Path(os.path.abspath(path)), path.resolve()}
+    return next((part for place in places for part in (place, *place.parents) if _is_truth(part)), None)
+
+
+def _is_truth(place: Path) -> bool:
+    return TRUTH in (place.suffix, Path(place.stem).suffix)
+
+
 def clip_paths(folder: Path) -> list[Path]:
+    refuse_truth(folder)
     if not Path(folder).is_dir():
         raise ComoError(f"{folder} is not a folder of video clips")
     return sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
@@ -39,6 +74,7 @@ def clip_paths(folder: Path) -> list[Path]:
 
 def read_clip(path: Path, rate_hz: float, image_hw: tuple[int, int]) -> Clip:
     """Decode in order, keep the frame shown at each tick of `rate_hz`, resize."""
+    refuse_truth(path)
     frames = list(_frames_at(path, rate_hz, image_hw))
     if len(frames) < 2:
         raise ComoError(f"{path} has {len(frames)} readable frames")
