@@ -105,15 +105,20 @@ class Script:
 
 
 def approach(
-    script: Script, rng: np.random.Generator, hover: np.ndarray, yaw: float, tilt: np.ndarray
+    script: Script,
+    rng: np.random.Generator,
+    hover: np.ndarray,
+    yaw: float,
+    tilt: np.ndarray,
+    width: float = OPEN_M,
 ) -> None:
     """To above the thing, not always straight and not always right at first."""
     if rng.random() < 0.5:  # a bow instead of a straight line
         last = script.rows[-1][1]
-        script.go((last + hover) / 2 + rng.uniform(-0.04, 0.04, 3), yaw * rng.uniform(0, 1), tilt, OPEN_M)
+        script.go((last + hover) / 2 + rng.uniform(-0.04, 0.04, 3), yaw * rng.uniform(0, 1), tilt, width)
     for _ in range(int(rng.integers(0, 3))):  # first looks that miss, then are corrected lower down
         miss = np.array([*rng.normal(0, 0.025, 2), rng.uniform(-0.035, 0.03)])
-        script.go(hover + miss, yaw + rng.normal(0, 0.12), tilt + rng.normal(0, 0.02, 2), OPEN_M)
-    script.go(hover, yaw, tilt, OPEN_M)
+        script.go(hover + miss, yaw + rng.normal(0, 0.12), tilt + rng.normal(0, 0.02, 2), width)
+    script.go(hover, yaw, tilt, width)
     if rng.random() < 0.3:
-        script.wait(rng.uniform(0.1, 0.4), OPEN_M)
+        script.wait(rng.uniform(0.1, 0.4), width)

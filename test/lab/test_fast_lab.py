@@ -116,7 +116,7 @@ def test_hands_move_faster_than_the_arm(lab):
 
 
 def test_an_unknown_task_is_refused_by_name():
-    with pytest.raises(ComoError, match="'fold_towel'; known tasks: pick_place"):
+    with pytest.raises(ComoError, match=r"'fold_towel'; known tasks: .*pick_place"):
         get_task("fold_towel")
 
 
