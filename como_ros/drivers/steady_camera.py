@@ -23,7 +23,7 @@ class SteadyCamera:
 
     def __init__(self, find: Callable[[], Any], config: StreamConfig) -> None:
         """`find` gives the device or raises a `ComoError` that says why it is not there."""
-        self._find, self._config = find, config
+        self._find, self.config = find, config
         self._camera: RealSense | None = None
         self._dropped = self._opened = self._opened_at_last_frame = 0
         self._heard_s = self._opened_s = time.monotonic()
@@ -70,7 +70,7 @@ class SteadyCamera:
         return frame
 
     def _open(self) -> RealSense:
-        self._camera = RealSense(self._find(), self._config)
+        self._camera = RealSense(self._find(), self.config)
         self._opened, self._opened_s = self._opened + 1, time.monotonic()
         self.error = ""
         return self._camera

@@ -45,6 +45,8 @@ class CameraConfig:
     height: int = 128
     rate_hz: int = 10
     depth: bool = False
+    image_hw: tuple[int, ...] = ()
+    """Height and width of what is published: the picture, cut and shrunk; empty leaves it as it is."""
     lab_state: str = ""
     """Name of a lab world's shared state; empty for plugged-in cameras."""
     task: str = "pick_place"
@@ -60,6 +62,9 @@ class CameraConfig:
                 f"camera: cameras {list(self.names)} need a serial each: -p serials:=\"['...', '...']\""
             )
 
+        if len(self.image_hw) not in (0, 2):
+            raise ComoError(f"camera: image_hw is {list(self.image_hw)}, expected a height and a width")
+
     @property
     def stream(self) -> StreamConfig:
         return StreamConfig(self.width, self.height, self.rate_hz, self.depth)
@@ -72,10 +77,11 @@ class CameraNode(Node):
         super().__init__("camera")
         config = declare_config(self, CameraConfig)
         self._stop = threading.Event()
+        framing = _framing(config) if config.image_hw else None
         self._feed = _lab_feed(config) if config.lab_state else None
         serials = config.serials or ("",) * len(config.names)
         self._channels = [
-            _Channel(self, name, config.stream, self._finder(name, serial), self._stop)
+            _Channel(self, name, SteadyCamera(self._finder(name, serial), config.stream), framing, self._stop)
             for name, serial in zip(config.names, serials, strict=True)
         ]
         HealthReporter(self, self._report)
@@ -121,16 +127,18 @@ class _Channel:
     """One camera from device to topics."""
 
     def __init__(
-        self, node: Node, name: str, config: StreamConfig, find: Callable[[], Any], stop: threading.Event
+        self, node: Node, name: str, camera: SteadyCamera, framing: Any, stop: threading.Event
     ) -> None:
         self.name = name
         self._node = node
-        self._camera = SteadyCamera(find, config)
+        self._camera, self._framing = camera, framing
         self._stop = stop
         self._arrivals: deque[_Arrival] = deque(maxlen=RECENT)
         self._image = publisher(node, f"/{name}/color/image_raw")
         self._info = publisher(node, f"/{name}/color/camera_info")
-        self._depth = publisher(node, f"/{name}/aligned_depth_to_color/image_raw") if config.depth else None
+        self._depth = (
+            publisher(node, f"/{name}/aligned_depth_to_color/image_raw") if camera.config.depth else None
+        )
         # filled anew for every frame: publishing serialises, nobody else holds them
         self._messages = Image(), CameraInfo(), Image()
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
@@ -150,8 +158,10 @@ class _Channel:
     def _publish(self, frame: Frame) -> None:
         optical = f"{self.name}_color_optical_frame"
         image, info, depth = self._messages
-        self._image.publish(wire.fill_image(image, frame.color, frame.stamp_ns, optical))
         pinhole = self._camera.intrinsics
+        if self._framing is not None:
+            frame, pinhole = self._framing.frame(frame), self._framing.intrinsics(pinhole)
+        self._image.publish(wire.fill_image(image, frame.color, frame.stamp_ns, optical))
         matrix = np.array([[pinhole.fx, 0, pinhole.cx], [0, pinhole.fy, pinhole.cy], [0, 0, 1]])
         hw = (pinhole.height, pinhole.width)
         self._info.publish(
@@ -188,6 +198,13 @@ class _Channel:
 
     def join(self) -> None:
         self._thread.join(timeout=2.0)
+
+
+def _framing(config: CameraConfig) -> Any:
+    from como_ros.drivers.framing import Framing  # needs OpenCV, which few robots have
+
+    height, width = config.image_hw
+    return Framing((config.height, config.width), (height, width))
 
 
 def _lab_feed(config: CameraConfig) -> Any:

@@ -2,6 +2,7 @@
 
 import time
 
+import cv2
 import numpy as np
 import pytest
 from ros_probe import wait_until
@@ -132,6 +133,22 @@ def test_depth_is_published_as_realsense2_camera_does_when_it_is_on(world, probe
     renderer = Renderer(world.model, (128, 128))
     assert np.median(np.abs(depth_m - renderer.depth_m(world.data, "front"))) < 0.005
     renderer.close()
+
+
+def test_a_vga_camera_serves_a_policy_s_squares_with_intrinsics_to_match(world, probe, processes):
+    images, infos = (probe.listen(f"/front/color/{topic}") for topic in ("image_raw", "camera_info"))
+    processes.node(
+        "camera", lab_state=world.name, names='["front"]', width=640, height=480, image_hw="[128, 128]"
+    )
+    wait_until(lambda: len(images) > 3 and len(infos) > 3, "images", 40)
+    renderer = Renderer(world.model, (480, 640))
+    middle = renderer.colour(world.data, "front")[:, 80:560]
+    renderer.close()
+    expected = cv2.resize(middle, (128, 128), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(wire.image_from_msg(images[-1][1]), expected)
+    square = intrinsics(world.model, "front", (128, 128))  # the same field of view from top to bottom
+    np.testing.assert_allclose(wire.camera_matrix_from_msg(infos[-1][1]), square, rtol=1e-6)
+    assert (infos[-1][1].height, infos[-1][1].width) == (128, 128)
 
 
 def test_a_camera_that_is_not_plugged_in_is_reported_and_looked_for_again(probe, processes):
