@@ -103,7 +103,7 @@ class PickPlace(Task):
         approach(script, rng, hover, yaw, tilt)
         script.go(grasp, yaw, tilt, OPEN_M, slow=0.6)
         script.wait(rng.uniform(0.15, 0.3), OPEN_M)
-        script.wait(rng.uniform(0.45, 0.6), CLOSED_M)
+        script.wait(rng.uniform(0.55, 0.7), CLOSED_M)  # 0.4 s to close on the cube
         script.go(grasp + [0, 0, rng.uniform(0.10, 0.16)], yaw, tilt, CLOSED_M, slow=0.8)
         _deliver(script, rng, np.array(truth["tray"][:3]), tilt)
         return script.plan()
