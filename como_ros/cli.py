@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional
 from tyro.extras import SubcommandApp
@@ -154,7 +154,21 @@ def bench_wire(*, pairs: int = 15, json: Json = None) -> None:
     from como_ros.bench_wire import run_bench
     from como_ros.nodes.wiring import message_class
 
-    rows = run(json, run_bench, message_class("/front/color/image_raw"), pairs)["rows"]
+    _judge(run(json, run_bench, message_class("/front/color/image_raw"), pairs)["rows"])
+
+
+@bench.command(name="agreement")
+def bench_agreement(
+    *, task: Task = "pick_place", episodes: int = 20, seed: int = 0, json: Json = None
+) -> None:
+    """Whether plans end alike in fast mode and through the real protocol, misses included."""
+    from como_ros.bench_agreement import run_bench
+
+    _judge(run(json, run_bench, task, episodes, seed, say)["rows"])
+
+
+def _judge(rows: list[dict[str, Any]]) -> None:
+    """Every row as a sentence; an error where a gate was missed."""
     for row in rows:
         told = f"{row['ratio']:.4f} ({row['low']:.4f} to {row['high']:.4f}), gate {row['gate']:.4g}"
         say(f"{row['id']} {row['what']}: {told}")

@@ -130,14 +130,14 @@ def graph_up(scenario: str, deployment: Deployment, logs: Path) -> Iterator[tupl
         station.require_alone()
         if deployment.lab:
             running.start("lab")
-            _wait_for_lab(running, deployment.lab_control)
+            wait_for_lab(running, deployment.lab_control)
         running.start()
         nodes = [process.name for process in processes if process.is_node]
         station.wait_ready(nodes, NODES_READY_S, running.check)
         yield running, station
 
 
-def _wait_for_lab(running: Running, control: str) -> None:
+def wait_for_lab(running: Running, control: str) -> None:
     deadline = time.monotonic() + LAB_READY_S
     while True:
         running.check()

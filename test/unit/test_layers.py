@@ -46,6 +46,7 @@ LAYERS = {
     # starts the nodes, then talks to them through one of its own
     "como_ros.up": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
     "como_ros.demo": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
+    "como_ros.bench_agreement": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
     "como_ros.cli": Layer(OURS),
     "como_ros.cli_learning": Layer(OURS),
 }
@@ -61,6 +62,7 @@ HEIGHTS = {
     "como_ros.nodes": 6,
     "como_ros.up": 7,
     "como_ros.demo": 8,
+    "como_ros.bench_agreement": 8,
     "como_ros.cli_learning": 8,
     "como_ros.cli": 9,
 }
