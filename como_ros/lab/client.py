@@ -41,8 +41,9 @@ class LabClient:
     def truth(self) -> dict[str, Any]:
         return self._ask(cmd="truth")
 
-    def fault(self, name: str, on: bool = True) -> dict[str, Any]:
-        return self._ask(cmd="fault", name=name, on=on)
+    def fault(self, name: str, on: bool = True, **more: Any) -> dict[str, Any]:
+        """Switch a fault; `more` are value, kind or camera, as the fault needs."""
+        return self._ask(cmd="fault", name=name, on=on, **more)
 
     def close(self) -> None:
         self._stream.close()

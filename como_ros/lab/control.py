@@ -1,10 +1,13 @@
 """The lab's own commands over a Unix socket, one JSON object a line, one answer a line.
 
     {"cmd": "reset", "seed": 7}     objects as the seed says; the arm stays where it is
-    {"cmd": "status"}               success, reason, time, ready, task, seed, instruction
+    {"cmd": "status"}               success, reason, task, seed, instruction, time, ready; how fast the world
+                                    runs, faults that are on, cycles of control and how many were lost, the
+                                    largest force and torque felt since the last reset
     {"cmd": "truth"}                poses of things and ee, joints, width (scripted operators, metrics)
-    {"cmd": "fault", "name": "camera_freeze", "on": true}
-    {"cmd": "fault", "name": "reflex"}
+    {"cmd": "fault", "name": "fci_packet_loss", "on": true, "value": 0.2}
+    {"cmd": "fault", "name": "reflex", "kind": "joint_reflex"}
+    {"cmd": "fault", "name": "none"}    all off; `como_ros.lab.faults` lists them
 
 A bad line is answered with {"error": "..."} and the connection stays.
 """
@@ -14,18 +17,19 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from franka_sim.motion_limits import CONTROLLER_TORQUE_DISCONTINUITY_INDEX
-
 from como_ros.errors import ComoError
+from como_ros.lab.faults import Order
 
 if TYPE_CHECKING:
     from como_ros.lab.fci import Lab
 
-FAULTS = ("camera_freeze", "reflex")
+
+LONGEST_LINE = 4096
 
 
 class ControlSocket:
@@ -59,7 +63,7 @@ class ControlSocket:
     def _converse(self, client: socket.socket) -> None:
         with client, client.makefile("rw") as stream:
             try:
-                for line in stream:
+                for line in iter(lambda: stream.readline(LONGEST_LINE), ""):
                     stream.write(json.dumps(self._answer(line)) + "\n")
                     stream.flush()
             except (OSError, UnicodeDecodeError):
@@ -82,20 +86,30 @@ class ControlSocket:
             if not isinstance(seed, int) or seed < 0:
                 raise ComoError(f"reset needs a seed, an integer from 0 on, got {seed!r}")
             arm.ask(lambda: arm.reset(seed))
-            return arm.ask(arm.status)
+            return self._status()
         if command == "status":
-            return arm.ask(arm.status)
+            return self._status()
         if command == "truth":
             return arm.ask(arm.truth)
         if command == "fault":
-            return self._fault(request.get("name"), bool(request.get("on", True)))
+            return self._lab.faults.set(_order(request))
         raise ComoError(f"no command {command!r}; known: reset, status, truth, fault")
 
-    def _fault(self, name: Any, on: bool) -> dict[str, Any]:
-        if name == "camera_freeze":
-            self._lab.arm.cameras_frozen = on
-        elif name == "reflex":
-            self._lab.server._abort_with_error(CONTROLLER_TORQUE_DISCONTINUITY_INDEX, "fault: reflex")
-        else:
-            raise ComoError(f"no fault {name!r}; known: {', '.join(FAULTS)}")
-        return {"fault": name, "on": on}
+    def _status(self) -> dict[str, Any]:
+        lab = self._lab
+        return lab.arm.ask(lab.arm.status) | {"faults": lab.faults.on, "control": asdict(lab.server.counts)}
+
+
+def _order(request: dict[str, Any]) -> Order:
+    """A fault's order from JSON; what it may say more is checked by the fault."""
+    name, on = request.get("name"), request.get("on", True)
+    if not isinstance(name, str) or not isinstance(on, bool):
+        raise ComoError(f"a fault needs a name and on, true or false, got {name!r} and {on!r}")
+    texts = {extra: request.get(extra) for extra in ("kind", "camera")}
+    for extra, text in texts.items():
+        if not isinstance(text, str | None):
+            raise ComoError(f"{extra} of a fault is a name, got {text!r}")
+    value = request.get("value")
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise ComoError(f"value of a fault is a number, got {value!r}")
+    return Order(name, on, value, **texts)

@@ -52,7 +52,7 @@ class FingerServo:
         self._order = _Order(None, 0.0, MAX_FORCE_N)
         self._obeyed: _Order | None = None
         self._finished: _Order | None = None
-        self._jammed = False
+        self.jammed = False
         self._ramp_m = 0.0
         self._bias_n = self._force_n = 0.0
 
@@ -82,10 +82,10 @@ class FingerServo:
         """Fault: the fingers stay where they are, whatever is ordered, until it is taken off."""
         if on:
             self.stop()
-        self._jammed = on
+        self.jammed = on
 
     def _obey(self, order: _Order) -> None:
-        if not self._jammed:
+        if not self.jammed:
             self._order = order
 
     def forces(self, q: Sequence[float], dq: Sequence[float], dt: float) -> tuple[float, float]:

@@ -1,18 +1,21 @@
 """The lab's hand: the Franka hand protocol with commands that can be interrupted, as on the real one.
 
-franka-sim answers hand commands one after the other and its `stop` opens the fingers. Here a command runs in
-a thread of its own, the next one aborts it, and `stop` leaves the fingers where they are.
+franka-sim answers hand commands one after the other, its `stop` opens the fingers, and speed and force do
+not count. Here a command runs in a thread of its own, the next one aborts it, `stop` leaves the fingers where
+they are, and the fingers obey `FingerServo`.
 """
 
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 from typing import Any
 
 from franka_sim.gripper.physics import FrankaHandPhysics
 from franka_sim.gripper.protocol import (
+    GRIPPER_HEADER_SIZE,
     GraspRequest,
     GripperCommand,
     GripperCommandHeader,
@@ -22,10 +25,17 @@ from franka_sim.gripper.protocol import (
 )
 from franka_sim.gripper.server import FrankaGripperServer
 
+from como_ros.errors import ComoError
+from como_ros.lab.doors import PATIENCE_S, Doorman, Lobby
+from como_ros.lab.fingers import MAX_SPEED_M_S, MAX_WIDTH_M, FingerServo
+
 _POLL_S = 0.01
 _SETTLED_M_S = 1e-3
 _SETTLED_POLLS = 3
-_TIMEOUT_S = 4.0
+_SLACK_S = 3.0
+"""Beyond the time that the slowest way takes, a command has failed."""
+REACHED_M = 0.002
+"""A move that ends further off than this was stopped by something."""
 
 
 class AbortedError(RuntimeError):
@@ -37,6 +47,7 @@ class LabHand(FrankaHandPhysics):
 
     def __init__(self, physics: Any) -> None:
         super().__init__(physics)
+        self._fingers: FingerServo = physics.fingers
         self._newest = 0
 
     def take_over(self) -> int:
@@ -45,41 +56,43 @@ class LabHand(FrankaHandPhysics):
         return self._newest
 
     def run(self, ticket: int, command: GripperCommand, payload: bytes) -> bool:
-        """One command to its end; `AbortedError` when a newer one takes over, ValueError when impossible."""
+        """One command to its end; `AbortedError` when a newer one takes over, ComoError when impossible."""
         if command == GripperCommand.kHoming:
-            self._drive(ticket, self.max_width)
-        elif command == GripperCommand.kMove:
-            self._drive(ticket, self._reachable(MoveRequest.from_bytes(payload).width))
-        elif command == GripperCommand.kStop:
-            self._command_width(self._current_width())
-        elif command == GripperCommand.kGrasp:
+            return self._move(ticket, MoveRequest(MAX_WIDTH_M, MAX_SPEED_M_S))
+        if command == GripperCommand.kMove:
+            return self._move(ticket, MoveRequest.from_bytes(payload))
+        if command == GripperCommand.kGrasp:
             return self._close_on(ticket, GraspRequest.from_bytes(payload))
-        else:
-            raise ValueError(f"unknown hand command {command}")
+        if command != GripperCommand.kStop:
+            raise ComoError(f"unknown hand command {command}")
+        self._fingers.stop()
         return True
 
+    def _move(self, ticket: int, request: MoveRequest) -> bool:
+        self.is_grasped = False
+        self._fingers.move(request.width, request.speed)
+        return abs(self._settle(ticket, request.speed) - request.width) < REACHED_M
+
     def _close_on(self, ticket: int, request: GraspRequest) -> bool:
-        wanted = self._reachable(request.width)
-        final = self._drive(ticket, 0.0)
-        self.is_grasped = wanted - request.epsilon_inner < final < wanted + request.epsilon_outer
+        if not 0 <= request.width <= MAX_WIDTH_M:
+            raise ComoError(f"width {request.width} m is outside the hand's stroke 0..{MAX_WIDTH_M} m")
+        self.is_grasped = False
+        self._fingers.grasp(request.speed, request.force)
+        final = self._settle(ticket, request.speed)
+        fits = request.width - request.epsilon_inner < final < request.width + request.epsilon_outer
+        self.is_grasped = fits and not self._fingers.jammed
         return self.is_grasped
 
-    def _reachable(self, width: float) -> float:
-        if not 0 <= width <= self.max_width:
-            raise ValueError(f"width {width} m is outside the stroke 0..{self.max_width} m")
-        return width
-
-    def _drive(self, ticket: int, width: float) -> float:
-        """Command a width and wait until the fingers rest, on it or on what is between them."""
-        self.is_grasped = False
-        self._command_width(width)
-        deadline, still = time.monotonic() + _TIMEOUT_S, 0
+    def _settle(self, ticket: int, speed: float) -> float:
+        """Wait until the fingers have done what they can and rest; returns their width."""
+        longest = MAX_WIDTH_M / min(speed, MAX_SPEED_M_S) + _SLACK_S
+        deadline, still = time.monotonic() + longest, 0
         while still < _SETTLED_POLLS and time.monotonic() < deadline:
             time.sleep(_POLL_S)
             if ticket != self._newest:
                 raise AbortedError
-            moving = abs(self.sim.get_finger_state()["dq"]).max() > _SETTLED_M_S
-            still = 0 if moving else still + 1
+            rests = self._fingers.done and abs(self.sim.get_finger_state()["dq"]).max() < _SETTLED_M_S
+            still = still + 1 if rests else 0
         return self._current_width()
 
 
@@ -87,9 +100,23 @@ class LabHandServer(FrankaGripperServer):
     """Reads the next command while the last one still runs."""
 
     def __init__(self, host: str, hand: LabHand) -> None:
+        self._lobby: Lobby | None = None
         super().__init__(host=host, backend=hand)
         self._hand = hand
         self._sending = threading.Lock()
+
+    @property
+    def server_socket(self) -> Lobby | None:
+        return self._lobby
+
+    @server_socket.setter
+    def server_socket(self, fresh: socket.socket | None) -> None:
+        self._lobby = None if fresh is None else Lobby.of(fresh, GRIPPER_HEADER_SIZE, _greets)
+
+    def handle_client(self, sock: socket.socket) -> None:
+        sock.settimeout(PATIENCE_S)
+        with Doorman(self.server_socket, sock):
+            super().handle_client(sock)
 
     def _dispatch_command(self, sock: socket.socket, header: GripperCommandHeader, payload: bytes) -> None:
         work = (sock, header, payload, self._hand.take_over())
@@ -101,10 +128,14 @@ class LabHandServer(FrankaGripperServer):
             status = GripperStatus.kSuccess if done else GripperStatus.kUnsuccessful
         except AbortedError:
             status = GripperStatus.kAborted
-        except ValueError:
+        except (ComoError, struct.error):
             status = GripperStatus.kFail
         with self._sending:
             try:
                 sock.sendall(build_command_response(header.command, header.command_id, status))
             except OSError:
                 return  # the client has gone; there is nobody to tell
+
+
+def _greets(head: bytes) -> bool:
+    return bool(GripperCommandHeader.from_bytes(head).command == GripperCommand.kConnect)

@@ -8,17 +8,15 @@ import time
 
 import numpy as np
 import pytest
+from lab_moves import go_home, paced
 from lab_server import running_lab
 
-from como_ros.control.homing import JointMove
-from como_ros.drivers.franka import HOME_Q, ArmError, FrankaArm, FrankaConfig
+from como_ros.drivers.franka import ArmError, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
 from como_ros.drivers.home_run import open_hand
 from como_ros.errors import ComoError
 from como_ros.lab.shared_state import FOLDER, SharedState
 from como_ros.lab.tasks import get_task
-
-PERIOD_S = 0.01
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +33,6 @@ def arm(lab):
     arm.close()
     if arm.read().mode == "Reflex":
         arm.recover()
-
-
-def paced(seconds: float):
-    """The time since the start, every 10 ms."""
-    begun = time.monotonic()
-    for tick in range(round(seconds / PERIOD_S)):
-        time.sleep(max(0.0, begun + tick * PERIOD_S - time.monotonic()))
-        yield time.monotonic() - begun
-
-
-def go_home(arm: FrankaArm) -> float:
-    """Back to the home joints by joint impedance; returns how far off it ended."""
-    if arm.read().mode == "Reflex":
-        arm.recover()
-    arm.track_joints()
-    move = JointMove(arm.read().q, np.array(HOME_Q), time.monotonic_ns())
-    for _ in paced(move.seconds + 0.4):
-        arm.set_joint_target(*move.at(time.monotonic_ns()))
-        assert arm.fault() == ""
-    arm.track()
-    return float(np.abs(arm.read().q - HOME_Q).max())
 
 
 def test_franky_connects_over_tcp_1337_and_homes(lab, arm):
@@ -151,7 +128,9 @@ def test_a_new_width_interrupts_the_hand(lab):
     hand.request(0.0)
     time.sleep(0.05)
     hand.request(0.08)
-    time.sleep(0.6)
+    deadline = time.monotonic() + 3
+    while (hand.width_m or 0.0) < 0.079 and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert hand.counters["preempted"] == 1
     assert hand.width_m == pytest.approx(0.08, abs=0.002)
     assert not hand.is_grasped
@@ -175,20 +154,6 @@ def test_reset_moves_the_objects_and_leaves_the_arm(lab):
     assert before["things"]["cube"][:2] != after["things"]["cube"][:2]
     np.testing.assert_allclose(before["joints"], after["joints"], atol=1e-3)
     assert client.status()["seed"] == 6
-    client.close()
-
-
-def test_frozen_cameras_see_an_old_world(lab):
-    client, state = lab.client(), SharedState.attach(lab.state)
-    client.fault("camera_freeze")
-    time.sleep(0.05)
-    stamp_ns = state.read()[1]
-    time.sleep(0.1)
-    assert state.read()[1] == stamp_ns
-    client.fault("camera_freeze", on=False)
-    time.sleep(0.1)
-    assert state.read()[1] > stamp_ns
-    state.close()
     client.close()
 
 
