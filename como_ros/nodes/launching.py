@@ -19,6 +19,7 @@ ABOUT = {
     "device": "teleop device",
     "out": "folder that takes the episodes",
     "robot_host": "address of the robot's controller",
+    "robot": "panda or fr3: whose limits hold",
     "serials": "camera serials FRONT,WRIST",
 }
 NOT_FOR = {"teleop": ("bundle",), "autonomous": ("device",)}
