@@ -17,7 +17,19 @@ from tyro.extras import SubcommandApp
 
 from como_ros import cli_learning
 from como_ros.errors import ComoError
-from como_ros.results import Input, Json, OptionalInput, Out, Spread, Task, must_exist, run, say
+from como_ros.results import (
+    Fault,
+    Input,
+    Json,
+    OptionalInput,
+    Out,
+    Robot,
+    Spread,
+    Task,
+    must_exist,
+    run,
+    say,
+)
 from policies.spaces import ContractError
 
 EXTRA_OF = {"torch": "train", "onnx": "train", "safetensors": "train", "av": "lab", "mujoco": "lab"}
@@ -31,11 +43,21 @@ bags, bench, encoder, motion = SubcommandApp(), SubcommandApp(), SubcommandApp()
 
 
 @app.command
-def lab(*, task: Task = "pick_place", seed: int = 0, spread: Spread = "training") -> None:
+def lab(
+    *,
+    task: Task = "pick_place",
+    seed: int = 0,
+    spread: Spread = "training",
+    robot: Robot = "panda",
+    fault: Fault = "",
+) -> None:
     """Serve the simulated arm on its real ports until stopped."""
-    from como_ros.lab.fci import LabConfig, serve
+    import franka_sim  # noqa: F401 - said here if it is missing
 
-    serve(LabConfig(task=task, seed=seed, spread=spread))
+    settings = {"task": task, "seed": seed, "spread": spread, "robot": robot, "fault": fault}
+    given = [f"--{name}={value}" for name, value in settings.items()]
+    # a fresh interpreter: only there can numpy be kept from threads that a real-time lab must not have
+    os.execv(sys.executable, [sys.executable, "-m", "como_ros.lab.fci", *given])
 
 
 @app.command
@@ -64,6 +86,7 @@ def up(
     bundle: OptionalInput = None,
     device: str = "scripted",
     robot_host: str = "172.16.0.2",
+    robot: Robot = "panda",
     serials: tuple[str, ...] = (),
     episodes: int = 0,
     seed: int = 0,
@@ -82,6 +105,7 @@ def up(
         bundle=str(bundle or ""),
         out=str(out),
         robot_host=robot_host,
+        robot=robot,
         device=device,
         serials=serials,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from como_ros.control.limits import get_limits
 from como_ros.errors import ComoError
 from policies.spaces import CAMERAS
 
@@ -33,6 +34,8 @@ class Deployment:
     out: str = "out/episodes"
     """Where the recorder writes episodes."""
     robot_host: str = "172.16.0.2"
+    robot: str = "panda"
+    """Whose limits hold: panda or fr3."""
     device: str = "scripted"
     """Teleop device, for `teleop`."""
     serials: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ def graph(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
     """The processes of `teleop` or `autonomous`, the lab's robot first."""
     if scenario not in SCENARIOS:
         raise ComoError(f"no scenario named {scenario!r}; known scenarios: {', '.join(SCENARIOS)}")
+    get_limits(deployment.robot)
     driver = _teleop(deployment) if scenario == "teleop" else _policy(deployment)
     lab = (_lab(deployment),) if deployment.lab else ()
     return (*lab, _arm(deployment), _camera(deployment), _node("supervisor"), driver, _recorder(deployment))
@@ -113,6 +117,8 @@ def _lab(deployment: Deployment) -> Process:
         deployment.lab_name,
         "--task",
         deployment.task,
+        "--robot",
+        deployment.robot,
         "--spread",
         deployment.spread,
     )
@@ -121,7 +127,7 @@ def _lab(deployment: Deployment) -> Process:
 
 def _arm(deployment: Deployment) -> Process:
     host = LAB_HOST if deployment.lab else deployment.robot_host
-    return _node("arm", host=host, realtime=not deployment.lab)
+    return _node("arm", host=host, robot=deployment.robot, realtime=not deployment.lab)
 
 
 def _camera(deployment: Deployment) -> Process:

@@ -21,6 +21,8 @@ Task = Annotated[str, tyro.conf.arg(metavar="TASK", help="Which task of the lab.
 Spread = Annotated[
     str, tyro.conf.arg(metavar="RANGE", help="What layouts are drawn from: training, or the wider held_out.")
 ]
+Robot = Annotated[Literal["panda", "fr3"], tyro.conf.arg(help="Whose limits hold.")]
+Fault = Annotated[str, tyro.conf.arg(metavar="NAME[=VALUE]", help="A fault of the lab to start with.")]
 Preset = Annotated[Literal["debug", "lab"], tyro.conf.arg(help="debug: two steps, to see that it runs.")]
 
 

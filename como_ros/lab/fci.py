@@ -30,6 +30,7 @@ from como_ros.lab.faults import Faults, Order
 from como_ros.lab.fci_server import HOST, LabServer
 from como_ros.lab.hand_server import LabHand, LabHandServer
 from como_ros.lab.limit_tables import check_robot
+from como_ros.lab.tasks import get_task
 
 LOCK = Path("/tmp/como_lab_fci.lock")
 LOCK_WAIT_S = 120.0
@@ -39,7 +40,6 @@ class Lab:
     """The running server: made, `run` in the main thread, told to `stop` from anywhere."""
 
     def __init__(self, config: LabConfig, on_ready: Callable[[], None] = lambda: None) -> None:
-        check_robot(config.robot)
         self.config = config
         self.arm = LabArm(config, on_ready)
         self.server = LabServer(config.robot, self.arm)
@@ -84,13 +84,20 @@ def _shorten(record: logging.LogRecord) -> bool:
     return True
 
 
+def _check(config: LabConfig) -> None:
+    """Refuse what cannot be before anything waits or starts."""
+    check_robot(config.robot)
+    get_task(config.task).sample(config.seed, config.spread)
+    if config.fault:
+        Order.parse(config.fault)
+
+
 def serve(config: LabConfig, verbose: bool = False) -> None:
     """Run the lab in this process until SIGINT or SIGTERM."""
+    _check(config)
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(message)s")
     if not verbose:
         logging.getLogger("franka_sim.franka_sim_server").addFilter(_shorten)
-    if config.fault:
-        Order.parse(config.fault)
     stopped = threading.Event()
     labs: list[Lab] = []
 
