@@ -148,11 +148,23 @@ def demos(
 
 
 @app.command
-def videos(*, task: Task = "pick_place", clips: int = 50, seed: int = 0, out: Out, json: Json = None) -> None:
-    """Draw mp4 clips of a human hand doing a task."""
-    from como_ros.lab.hands import make_videos
+def videos(
+    *,
+    task: Task = "pick_place",
+    clips: int = 50,
+    seed: int = 0,
+    spread: Spread = "training",
+    fps: int = 15,
+    size_px: int = 224,
+    out: Out,
+    workers: int = 2,
+    json: Json = None,
+) -> None:
+    """Draw mp4 clips of a human hand doing a task; rooms and hands vary alike in either range of layouts."""
+    from como_ros.lab.hands import VideoConfig, make_videos
 
-    run(json, make_videos, task, clips, seed, out)
+    config = VideoConfig(fps=fps, size_px=size_px, spread=spread)
+    run(json, make_videos, task, clips, seed, out, config, workers)
 
 
 @bags.command(name="check")

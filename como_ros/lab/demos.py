@@ -6,7 +6,6 @@ steps its own world; the same seeds give the same episodes however many workers 
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from dataclasses import dataclass
 from functools import cache, partial
@@ -22,6 +21,7 @@ from como_ros.errors import ComoError
 from como_ros.lab.fast import FastLab
 from como_ros.lab.render import intrinsics
 from como_ros.lab.tasks import get_task
+from como_ros.lab.workers import over_processes
 from policies.spaces import Contract
 
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -62,8 +62,7 @@ def make_demos(
     folders = [out / f"episode_{i:06d}" for i in range(episodes)]
     jobs = [_Job(task, seed + i, folder, spread, cameras) for i, folder in enumerate(folders)]
     started = time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(min(workers, episodes)) as pool:
-        rows = pool.map(_record, jobs, chunksize=1)
+    rows = list(over_processes(_record, jobs, workers))
     simulated = sum(row["seconds"] for row in rows)
     return {
         "episodes": episodes,

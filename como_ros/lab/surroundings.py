@@ -107,7 +107,7 @@ def mild(rng: np.random.Generator) -> Surroundings:
     return Surroundings(table_rgb=_rgb(table))
 
 
-def wild(rng: np.random.Generator, keep_clear: Sequence[Circle] = ()) -> Surroundings:
+def wild(rng: np.random.Generator, keep_clear: Sequence[Circle] = (), patterned: bool = True) -> Surroundings:
     """A lab elsewhere: other furniture, other light, and things standing about.
 
     `keep_clear` are circles (x, y, radius_m) on the table where the task happens; nothing stands in one, nor
@@ -115,9 +115,9 @@ def wild(rng: np.random.Generator, keep_clear: Sequence[Circle] = ()) -> Surroun
     """
     return Surroundings(
         table_rgb=_rgb(_colour(rng, 0.35, 0.9)),
-        table_material=_material(rng, 0.7),
-        floor=Surface(_rgb(_colour(rng, 0.15, 0.7)), _material(rng, 0.6)),
-        backdrop=Surface(_rgb(_colour(rng, 0.3, 0.9)), _material(rng, 0.6)),
+        table_material=_material(rng, 0.7 * patterned),
+        floor=Surface(_rgb(_colour(rng, 0.15, 0.7)), _material(rng, 0.6 * patterned)),
+        backdrop=Surface(_rgb(_colour(rng, 0.3, 0.9)), _material(rng, 0.6 * patterned)),
         light=float(rng.uniform(0.7, 1.3)),
         lamp=_lamp(rng),
         distractors=_scatter(rng, keep_clear),

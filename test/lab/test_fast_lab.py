@@ -8,7 +8,6 @@ from como_ros.errors import ComoError
 from como_ros.lab import scene
 from como_ros.lab.evaluate import wilson_interval
 from como_ros.lab.fast import FastLab
-from como_ros.lab.hands import HandScene, make_videos
 from como_ros.lab.surroundings import CAMERA_XY, DISTRACTORS, wild
 from como_ros.lab.tasks import RANGES, get_task
 
@@ -95,17 +94,6 @@ def test_what_stands_about_keeps_clear_of_the_task_and_out_of_the_picture_of_it(
 def test_in_the_training_range_nothing_stands_about(lab):
     lab.reset(8)
     assert all(lab.data.body(name).xpos[2] < -1 for name in DISTRACTORS)
-
-
-def test_hand_clips_hold_no_robot_and_keep_truth_outside(tmp_path):
-    out = tmp_path / "videos"
-    result = make_videos("pick_place", 1, 0, out)
-    assert result["clips"] == 1
-    assert sorted(p.name for p in out.iterdir()) == ["index.json", "pick_place_000000.mp4"]
-    assert (tmp_path / "videos.truth" / "pick_place_000000.npz").exists()
-    model = HandScene(get_task("pick_place"), 32).model
-    names = [model.body(i).name for i in range(model.nbody)]
-    assert not [name for name in names if "link" in name or "finger" in name]
 
 
 def test_hands_move_faster_than_the_arm(lab):
