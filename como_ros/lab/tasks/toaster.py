@@ -17,6 +17,8 @@ CRUST_RGB, CRUMB_RGB, METAL_RGB = (0.52, 0.32, 0.15), (1.0, 0.92, 0.73), (0.70, 
 DARK_RGB, STEEL_RGB, CHINA_RGB = (0.06, 0.06, 0.07), (0.30, 0.31, 0.34), (0.90, 0.90, 0.88)
 GHOST = 'contype="0" conaffinity="0" mass="0"'
 """Of a part that only shows."""
+HIDDEN = 'group="3"'
+"""Of a part to touch that no camera sees."""
 SLICK = 'friction="0.4 0.005 0.0001"'
 """Of metal; the fingers' pads have 2, all else 1."""
 
@@ -53,7 +55,7 @@ def _outline(name: str, border: float, half_thick: float, rgb: Triple) -> str:
 def _bread_xml() -> str:
     """One box to touch, eight to see."""
     half = (SLICE_HALF_M, SLICE_HALF_THICK_M, SLICE_HALF_M)
-    touch = f'group="3" mass="0.03" {SLICK} condim="4"'
+    touch = f'{HIDDEN} {SLICK} mass="0.03" condim="4"'
     return (
         _box("bread_solid", half, (0, 0, 0), CRUST_RGB, touch)
         + _outline("crust", 0.0, SLICE_HALF_THICK_M, CRUST_RGB)
@@ -74,14 +76,16 @@ def _rack_xml() -> str:
     return parts
 
 
-def _metal(name: str, x: tuple[float, float], y: tuple[float, float], z: tuple[float, float]) -> str:
+def _metal(
+    name: str, x: tuple[float, float], y: tuple[float, float], z: tuple[float, float], more: str = SLICK
+) -> str:
     """A part of the toaster's shell, from where to where."""
     (x0, x1), (y0, y1), (z0, z1) = x, y, z
     half, middle = (
         ((x1 - x0) / 2, (y1 - y0) / 2, (z1 - z0) / 2),
         ((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2),
     )
-    return _box(f"toaster_{name}", half, middle, METAL_RGB, SLICK)
+    return _box(f"toaster_{name}", half, middle, METAL_RGB, more)
 
 
 def _shell_xml() -> str:
@@ -98,7 +102,9 @@ def _shell_xml() -> str:
     bars = ((-core, edges[0]), (edges[1], edges[2]), (edges[3], core))
     for i, (left, right) in enumerate(bars):
         narrow = (left + FLARE_M * (i > 0) - 0.0004, right - FLARE_M * (i < 2) + 0.0004)
-        parts += _metal(f"bar{i}", (-slot, slot), (left, right), (TOASTER_FOOT_M, shoulder))
+        parts += _metal(
+            f"bar{i}", (-slot, slot), (left, right), (TOASTER_FOOT_M, shoulder), f"{HIDDEN} {SLICK}"
+        )
         parts += _metal(f"top{i}", (-slot, slot), narrow, (shoulder, RIM_M))
     return parts
 
@@ -108,7 +114,9 @@ def _slots_xml() -> str:
     slope, thick, along = np.arctan2(FLARE_M, FLARE_DEEP_M), 0.002, np.hypot(FLARE_M, FLARE_DEEP_M) / 2
     length, parts = SLOT_HALF_LENGTH_M, ""
     for i, y in enumerate(SLOT_YS_M):
-        parts += _box(f"slot_floor{i}", (length, SLOT_HALF_M, 0.01), (0, y, SLOT_FLOOR_M - 0.01), DARK_RGB)
+        parts += _box(
+            f"slot_floor{i}", (length, SLOT_HALF_M, 0.01), (0, y, SLOT_FLOOR_M - 0.01), DARK_RGB, HIDDEN
+        )
         parts += _box(
             f"slot_dark{i}", (length, SLOT_HALF_M, 0.001), (0, y, RIM_M - FLARE_DEEP_M), DARK_RGB, GHOST
         )
