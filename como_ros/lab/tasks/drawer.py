@@ -51,7 +51,7 @@ class OpenDrawer(CabinetTask):
         approach(script, rng, grasp + rng.uniform(0.09, 0.13) * UP, yaw, tilt)
         script.go(grasp, yaw, tilt, OPEN_M, slow=0.5)
         script.wait(rng.uniform(0.15, 0.3), OPEN_M)
-        script.wait(rng.uniform(0.45, 0.6), CLOSED_M)
+        script.wait(rng.uniform(0.75, 0.9), CLOSED_M)  # 0.6 s to close on the bar
         pulled = slide.gripper(rng.uniform(0.138, 0.152)) + off
         if rng.random() < 0.3:  # in two pulls
             script.go(grasp + (pulled - grasp) * rng.uniform(0.3, 0.7), yaw, tilt, CLOSED_M, slow=0.5)
@@ -112,8 +112,8 @@ class CloseDrawer(CabinetTask):
         if rng.random() < 0.3:
             script.wait(rng.uniform(0.05, 0.3), CLOSED_M)
         script.go(slide.gripper(opening, GRIPPER_REACH_M + 0.002) + off, yaw, tilt, CLOSED_M, slow=0.3)
-        home = slide.gripper(-rng.uniform(0.002, 0.005), GRIPPER_REACH_M) + off
-        script.go(home, yaw, tilt, CLOSED_M, slow=rng.uniform(0.35, 0.5))
+        home = slide.gripper(-rng.uniform(0.001, 0.0035), GRIPPER_REACH_M) + off
+        script.go(home, yaw, tilt, CLOSED_M, slow=rng.uniform(0.3, 0.45))
         script.wait(rng.uniform(0.2, 0.4), CLOSED_M)
         away = slide.gripper(0.0, ahead) + off
         script.go(away, yaw, tilt, CLOSED_M, slow=0.6)
@@ -149,7 +149,7 @@ def _hand_sets_out(rng: np.random.Generator, slide: Slide, width: float) -> tupl
 def _hand_goes_home(
     rng: np.random.Generator, script: Script, slide: Slide, opening: float, taken_s: float, width: float
 ) -> HandPlan:
-    """Up and back; the drawer goes with the hand from the moment it is taken until now."""
+    """Up and back; the drawer goes with the hand from the moment it was taken until now."""
     left_s, (_, last, yaw, tilt, _) = script.time_s, script.rows[-1]
     script.go(last + [*(0.03 * slide.axis[:2]), rng.uniform(0.08, 0.12)], yaw, tilt, width)
     script.go(np.array([0.40, 0.12, 0.32]) + rng.uniform(-0.08, 0.08, 3), 0.0, tilt, width)
