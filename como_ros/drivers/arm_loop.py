@@ -21,6 +21,7 @@ from como_ros.control.limits import get_limits
 from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.supervision import READY
+from como_ros.control.triage import Triage
 from como_ros.drivers.answers import Answers
 from como_ros.drivers.braking import brake, brake_joints
 from como_ros.drivers.franka import ArmError, ArmState, FrankaArm, FrankaConfig
@@ -31,6 +32,8 @@ from como_ros.errors import ComoError
 
 CONNECTING, TRACKING, HOMING, FAULT = "connecting", "tracking", "homing", "fault"
 RECONNECT_NS = 1_000_000_000
+AT_REST_NS = 500_000_000
+"""After so long a stopped arm stands still and may be cleared."""
 HEARSAY_NS = 300_000_000
 """A release and the call to go home travel apart: so long may the release arrive after the call."""
 
@@ -61,6 +64,10 @@ class ArmLoop:
         self._homing: HomeRun | None = None
         self._answers = Answers()
         self._try_ns = 0
+        self._triage = Triage()
+        self._clear_ns: int | None = None
+        self.auto_cleared = 0
+        """Harmless stops that needed no person to clear."""
         self._home_wanted: list[tuple[Future[str], int]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="arm", daemon=True)
@@ -163,6 +170,8 @@ class ArmLoop:
             self._send(self._arm, now_ns)
         elif self.mode == HOMING:
             self._home_on(self._arm, now_ns)
+        elif self._clear_ns is not None and now_ns > self._clear_ns:
+            self._clear(self._arm, now_ns)
         state = self._arm.read()
         self.success_rate = state.success_rate
         self._report(state, self.hand.width_m)
@@ -203,15 +212,26 @@ class ArmLoop:
             self._homing.answer.set_exception(ComoError(f"homing ended: {why}"))
             self._homing = None
         if self.mode != FAULT:
-            self.mode, self.fault = FAULT, why
+            errors = self._arm.errors if self._arm is not None else ()
+            ruling = self._triage.judge(errors, time.monotonic_ns())
+            self.mode, self.fault = FAULT, f"{why}; {ruling.advice}" if ruling.advice else why
+            self._clear_ns = time.monotonic_ns() + AT_REST_NS if ruling.clear else None
             self.hand.halt()
         self._stop.wait(0.01)
+
+    def _clear(self, arm: FrankaArm, now_ns: int) -> None:
+        """What triage calls harmless, once the arm has come to rest; it then holds, disarmed."""
+        self._clear_ns = None
+        arm.recover()
+        self._take(arm, now_ns, rearm=True)
+        self.auto_cleared += 1
 
     def _recover(self, answer: Future[str], now_ns: int) -> None:
         if self._arm is None:
             raise ComoError(f"nothing to recover: {self.fault}")
         if self.mode != FAULT:
             raise ComoError(f"nothing to recover: the arm is {self.mode}")
+        self._clear_ns = None
         self.hand.halt()
         self._arm.recover()
         self._take(self._arm, now_ns, rearm=True)

@@ -61,6 +61,10 @@ def _hand_tcp() -> np.ndarray:
 F_T_TCP = _hand_tcp()
 
 
+def _names(errors: Any) -> tuple[str, ...]:
+    return tuple(name for name in dir(errors) if getattr(errors, name) is True)
+
+
 class ArmError(ComoError):
     """The arm stopped or cannot be reached; says why and what to do."""
 
@@ -113,6 +117,8 @@ class FrankaArm:
 
     def __init__(self, config: FrankaConfig) -> None:
         self.config = config
+        self.errors: tuple[str, ...] = ()
+        """Names of what stopped it last; none when it was no reflex."""
         self._tracker: CartesianImpedanceTracker | JointImpedanceTracker | None = None
         try:
             self._robot = Robot(
@@ -191,6 +197,7 @@ class FrankaArm:
         )
 
     def _begin(self, kind: Any, **gains: Any) -> None:
+        self.errors = ()
         try:
             self._tracker = kind(self._robot, **gains)
         except FRANKY_ERRORS as error:
@@ -216,12 +223,20 @@ class FrankaArm:
         try:
             self._robot.poll_motion()
         except FRANKY_ERRORS as error:
-            self._tracker = None
+            self._tracker, self.errors = None, self._named_errors()
             return " ".join(str(error).split())
         if self._robot.is_in_control:
             return ""
         self._tracker = None
         return "the motion ended by itself"
+
+    def _named_errors(self) -> tuple[str, ...]:
+        """What stopped it, as the robot names it; where that is over, all that have stopped it so far."""
+        try:
+            state = self._robot.state
+        except FRANKY_ERRORS:
+            return ()
+        return _names(state.current_errors) or _names(state.last_motion_errors)
 
     def recover(self) -> None:
         """Clear a reflex, or connect anew when the connection is lost; does not take control."""

@@ -218,6 +218,7 @@ class ArmNode(Node):
             "hand": loop.hand.fault or "ok",
             "commanders_watched": self._watched,
             "last_refusal": refusal,
+            "auto_cleared": loop.auto_cleared,
             "refused_malformed": self._refused.count,
             **{name.replace(" ", "_"): n for name, n in loop.counters.items()},
         }

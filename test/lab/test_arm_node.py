@@ -286,12 +286,28 @@ def test_a_reflex_is_said_at_once_and_recovery_needs_arming_again(station, lab):
     station.moves()
     client = lab.client()
     begun_s = time.time()
-    client.fault("reflex")
+    client.fault("reflex", kind="cartesian_reflex")
     client.close()
     station.told(lambda text: text.startswith("fault:") and "motion aborted by reflex" in text)
+    assert "the arm hit something or somebody" in station.arm_status().message
     assert time.time() - begun_s < 1.0 + station.probe.stalls.after(round(begun_s * 1e9), 2.0)
     assert station.speed_before(begun_s) > 0.05
     success, message = station.probe.call("/arm/recover")
     assert success, message
     station.stands(1.0)
     station.told(lambda text: "supervisor is stopped" in text)  # it heard of the fault
+
+
+def test_a_harmless_stop_is_cleared_by_itself_and_moves_nothing(station, lab):
+    station.commander("chunk")
+    station.probe.call("/supervisor/policy")
+    station.moves()
+    client = lab.client()
+    client.fault("reflex", kind="controller_torque_discontinuity")
+    client.close()
+    station.told(lambda text: text.startswith("fault:") and "the commanded torque jumped" in text)
+    station.told(lambda text: "supervisor is stopped" in text)
+    assert station.figures()["auto_cleared"] == "1"
+    station.stands(1.0)
+    success, message = station.probe.call("/arm/recover")
+    assert (success, message) == (False, "nothing to recover: the arm is tracking")
