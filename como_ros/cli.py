@@ -21,6 +21,7 @@ from como_ros.results import (
     Fault,
     Input,
     Json,
+    Log,
     OptionalInput,
     Out,
     Robot,
@@ -203,11 +204,26 @@ def bench_agreement(
     _judge(run(json, run_bench, task, episodes, seed, say)["rows"])
 
 
+@bench.command(name="lab")
+def bench_lab(*, minutes: float = 0.0, seed: int = 0, log: Log = None, json: Json = None) -> None:
+    """Sine, grasp and hold through the real protocol with the cameras drawn; --minutes of pick-and-place."""
+    from como_ros.bench_lab import run_bench
+
+    rows = run(json, run_bench, minutes, seed, log, say)["rows"]
+    for row in rows:
+        say(f"{row['id']} {row['what']}: {row['value']:.4g}, gate {row['gate']:.4g}")
+    _refuse_missed(rows)
+
+
 def _judge(rows: list[dict[str, Any]]) -> None:
     """Every row as a sentence; an error where a gate was missed."""
     for row in rows:
         told = f"{row['ratio']:.4f} ({row['low']:.4f} to {row['high']:.4f}), gate {row['gate']:.4g}"
         say(f"{row['id']} {row['what']}: {told}")
+    _refuse_missed(rows)
+
+
+def _refuse_missed(rows: list[dict[str, Any]]) -> None:
     if missed := [row["id"] for row in rows if not row["ok"]]:
         raise ComoError(
             f"{', '.join(missed)} missed the gate; try again on a quiet machine, then look for a cause"

@@ -17,6 +17,7 @@ Input = Annotated[Path, tyro.conf.arg(metavar="DIR")]
 OptionalInput = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 Out = Annotated[Path, tyro.conf.arg(metavar="DIR", help="The folder for what is made.")]
 Json = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help="Write the result there, as JSON.")]
+Log = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help="Write figures there as they come.")]
 Task = Annotated[str, tyro.conf.arg(metavar="TASK", help="Which task of the lab.")]
 Spread = Annotated[
     str, tyro.conf.arg(metavar="RANGE", help="What layouts are drawn from: training, or the wider held_out.")

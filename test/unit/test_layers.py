@@ -47,6 +47,7 @@ LAYERS = {
     "como_ros.up": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
     "como_ros.demo": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
     "como_ros.bench_agreement": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
+    "como_ros.bench_lab": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
     "como_ros.cli": Layer(OURS),
     "como_ros.cli_learning": Layer(OURS),
 }
@@ -63,6 +64,7 @@ HEIGHTS = {
     "como_ros.up": 7,
     "como_ros.demo": 8,
     "como_ros.bench_agreement": 8,
+    "como_ros.bench_lab": 8,
     "como_ros.cli_learning": 8,
     "como_ros.cli": 9,
 }

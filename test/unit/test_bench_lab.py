@@ -1,0 +1,37 @@
+"""What `como bench lab` accepts and how its rows are judged; the run itself is minutes long."""
+
+import pytest
+
+from como_ros.bench_lab import Figures, _at_least, _at_most, run_bench
+from como_ros.errors import ComoError
+from como_ros.lab.soak import PERIOD_S, ticks
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"minutes": -1}, "between 0 and a day"), ({"seed": 9999}, "not to be seen")],
+)
+def test_what_cannot_be_run_is_refused_before_a_lab_starts(options, said):
+    with pytest.raises(ComoError, match=said):
+        run_bench(**options)
+
+
+def test_rows_are_judged_by_their_side_of_the_gate():
+    assert _at_most("F1", "", 3.9, 4.0)["ok"]
+    assert not _at_most("F1", "", 4.1, 4.0)["ok"]
+    assert _at_least("F3", "", 0.96, 0.95)["ok"]
+    assert not _at_least("F3", "", float("nan"), 0.95)["ok"]
+
+
+def test_figures_keep_the_worst_of_all_episodes():
+    figures = Figures()
+    for force_n, factor in ((12.0, 0.99), (30.0, 0.97), (5.0, 1.0)):
+        figures.add({"peak_force_n": force_n, "peak_torque_nm": 1.0, "realtime_factor": factor})
+    assert (figures.peak_force_n, figures.slowest) == (30.0, 0.97)
+
+
+def test_set_points_come_at_their_rate_and_end_in_time():
+    times = list(ticks(0.3))
+    assert 0.2 / PERIOD_S < len(times) <= 0.3 / PERIOD_S + 1
+    assert times == sorted(times)
+    assert times[-1] < 0.3
