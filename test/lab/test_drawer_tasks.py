@@ -7,7 +7,7 @@ import pytest
 from como_ros.control.shield import ShieldConfig
 from como_ros.lab import scene
 from como_ros.lab.fast import FastLab
-from como_ros.lab.hands import HandScene
+from como_ros.lab.hand_scene import HandScene
 from como_ros.lab.tasks import RANGES, get_task
 from como_ros.lab.tasks.cabinet import TRAVEL_M
 from como_ros.lab.tasks.drawer import OPENED_M, SHUT_M
