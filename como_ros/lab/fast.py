@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from como_ros.lab import scene
-from como_ros.lab.controller import HandController, ImpedanceController
+from como_ros.lab.controller import CollisionReflex, HandController, ImpedanceController
 from como_ros.lab.operator import Plan
 from como_ros.lab.render import Renderer
 from como_ros.lab.tasks import Layout, Task
@@ -32,6 +32,8 @@ class FastLab:
         self.data = mujoco.MjData(self.model)
         self._arm = ImpedanceController(self.model, self.data)
         self._hand = HandController(self.model, self.data)
+        self._reflex = CollisionReflex(self.model, self.data)
+        self._held: Setpoint | None = None
         self._renderer = Renderer(self.model, image_hw) if render else None
         self._site = self.model.site("tcp").id
         self._arm_q, self._arm_v = scene.joint_addresses(self.model, scene.ARM_JOINTS)
@@ -45,6 +47,8 @@ class FastLab:
         self.task.place(self.model, self.data, layout)
         self._arm.reset()
         self._hand.reset()
+        self._reflex.reset()
+        self._held = None
         return layout
 
     @property
@@ -83,14 +87,18 @@ class FastLab:
         self.step(setpoint, round(SETPOINT_PERIOD_S / self.model.opt.timestep))
 
     def step(self, setpoint: Setpoint, steps: int) -> None:
-        """Follow one set-point for some physics steps."""
-        pose7, twist, width = setpoint
+        """Follow one set-point for some physics steps; after a collision hold where the arm was stopped."""
+        pose7, twist, width = self._held or setpoint
         position, wxyz = pose7[:3], pose7[[6, 3, 4, 5]]
         self._hand.request(width)
         for _ in range(steps):
             self._arm.apply(position, wxyz, twist)
             self._hand.apply()
             mujoco.mj_step(self.model, self.data)
+            self._reflex.feel()
+        self._reflex.judge(self._arm.jacobian, steps)
+        if self._reflex.stopped and self._held is None:
+            self._held = self.ee_pose7, np.zeros(6), width
 
     def follow(self, setpoint_at: Callable[[float], Setpoint], seconds: float) -> None:
         for _ in range(round(seconds / SETPOINT_PERIOD_S)):
@@ -100,4 +108,7 @@ class FastLab:
         return self.task.plan(self.task.truth(self.data), self.ee_pose7[:3], seed)
 
     def success(self) -> tuple[bool, str]:
+        """(done, why not); an arm that a collision has stopped does nothing more."""
+        if self._reflex.stopped:
+            return False, self._reflex.stopped
         return self.task.success(self.model, self.data)

@@ -15,6 +15,7 @@ from lab_server import running_lab
 
 from como_ros.bench_agreement import run_bench
 from como_ros.drivers.franka import FrankaArm, FrankaConfig
+from como_ros.lab.controller import COLLISION_N, COLLISION_NM
 from como_ros.lab.fast import FastLab
 from como_ros.lab.operator import OPEN_M
 from como_ros.lab.tasks import TASKS, get_task
@@ -104,6 +105,23 @@ def test_a_plan_that_does_not_miss_succeeds_in_both_modes():
     assert row["miss_m"] == 0
     assert row["fast"] == row["fci"] == {"success": True, "reason": ""}
     assert result["rows"][0]["ok"]
+
+
+def test_pressing_on_the_table_stops_the_arm_as_its_collision_reflex_would():
+    config = FrankaConfig()
+    assert (config.collision_torque_nm, config.collision_force_n) == (COLLISION_NM, COLLISION_N)
+    lab = FastLab(get_task("pick_place"), render=False)
+    lab.reset(0)
+    start = lab.ee_pose7
+    reached = {}
+    for depth_m in (0.02, 0.04):  # 30 N and 60 N at 1500 N/m
+        lab.reset(0)
+        bottom = np.array([0.4, 0.2, -depth_m, *start[3:]])
+        lab.follow(lambda t, low=bottom: (start + (low - start) * min(t / 8, 1), np.zeros(6), 0.0), 9.0)
+        reached[depth_m] = lab.success()[1]
+    assert "cm from the tray" in reached[0.02]
+    assert reached[0.04].startswith("collision: 4")
+    assert reached[0.04].endswith("N along z stopped the arm")
 
 
 def fingerprint(task: str, seeds: list[int]) -> str:
