@@ -168,6 +168,16 @@ def videos(
     run(json, make_videos, task, clips, seed, out, config, workers)
 
 
+@app.command
+def gallery(
+    *, out: Path = Path("docs/pictures"), tasks: tuple[str, ...] = (), seed: int = 1, json: Json = None
+) -> None:
+    """Draw a contact sheet and a short film of every task, or of the named ones."""
+    from como_ros.lab.gallery import make_gallery
+
+    run(json, make_gallery, out, tasks, seed)
+
+
 @bags.command(name="check")
 def bags_check(
     folder: Positional[Input], *, repair: FlagCreatePairsOff[bool] = False, json: Json = None

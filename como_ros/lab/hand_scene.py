@@ -31,7 +31,7 @@ PARTS = (
 SKINS = np.array(
     [[0.96, 0.80, 0.69], [0.87, 0.67, 0.53], [0.71, 0.50, 0.36], [0.47, 0.31, 0.21], [0.31, 0.20, 0.14]]
 )
-ELSEWHERE, PATTERNED = 0.5, 0.3
+ELSEWHERE, PATTERNED = 0.25, 0.4
 """Share of clips filmed in another room than the lab's own, and of those the share with patterns in it."""
 SWAY_RAD_S = np.array([1.1, 1.7, 0.8])
 TOWARDS_ELBOW = np.array([-0.42, 0.0, 0.52])
@@ -64,10 +64,12 @@ class HandScene:
         self._phase = rng.uniform(0, 2 * np.pi, 3)
 
     def _decorate(self, seed: int, rng: np.random.Generator) -> None:
-        """The lab in other colours, or another room altogether."""
-        for name in ("table", "floor", "backdrop"):
-            tint = self.model.geom_rgba[self.model.geom(name).id, :3]
-            tint[:] = np.clip(tint * rng.uniform(0.75, 1.2) + rng.uniform(-0.06, 0.06, 3), 0.05, 1)
+        """The lab's table before walls of any colour, or another room altogether."""
+        table = self.model.geom_rgba[self.model.geom("table").id, :3]
+        table[:] = np.clip(table * rng.uniform(0.75, 1.2) + rng.uniform(-0.06, 0.06, 3), 0.05, 1)
+        for name in ("floor", "backdrop"):
+            rgb = rng.uniform(0.05, 0.7) + rng.uniform(-0.15, 0.15, 3)
+            self.model.geom_rgba[self.model.geom(name).id, :3] = np.clip(rgb, 0.03, 1)
         self.model.light_diffuse[0] = 0.55 * rng.uniform(0.7, 1.25)
         room = np.random.default_rng([seed, 59])
         if room.random() < ELSEWHERE:

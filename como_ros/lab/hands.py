@@ -23,6 +23,8 @@ from como_ros.lab.workers import over_processes
 
 FPS = (10, 30)
 SIZES_PX = (32, 480)
+GOOD = {"crf": "18", "preset": "veryfast", "threads": "1"}
+"""Of the encoder; more threads than one would make other bytes."""
 Truth = dict[str, np.ndarray]
 """By frame: `time_s`, `hand_pose7`, `aperture_m`, `contact` (the hand holds the thing), `things_pose7`."""
 
@@ -92,15 +94,16 @@ def _hand(task: str, size_px: int) -> HandScene:
 
 def _make_clip(job: _Job) -> int:
     """Its truth, then the clip, which has its name only once it is whole; the number of frames."""
-    frames, truth = _clip_frames(_hand(job.task, job.config.size_px), job.seed, job.config)
+    frames, truth = clip_frames(_hand(job.task, job.config.size_px), job.seed, job.config)
     np.savez_compressed(_truth_folder(job.out) / f"{job.name}.truth.npz", **truth)
     unfinished = job.out / f"{job.name}.part"
-    _write_mp4(unfinished, frames, job.config.fps)
+    write_mp4(unfinished, frames, job.config.fps)
     unfinished.replace(job.out / f"{job.name}.mp4")
     return len(frames)
 
 
-def _clip_frames(hand: HandScene, seed: int, config: VideoConfig) -> tuple[list[np.ndarray], Truth]:
+def clip_frames(hand: HandScene, seed: int, config: VideoConfig) -> tuple[list[np.ndarray], Truth]:
+    """The pictures of one clip, and what is true in them."""
     layout = hand.task.sample(seed, config.spread)
     how = hand.task.hand_plan(layout, seed)
     hand.dress(seed, config.spread)
@@ -129,8 +132,7 @@ def _smooth_aperture(plan: Plan, time_s: float) -> float:
     return float(np.mean([plan.at(time_s - lag)[2] for lag in np.linspace(0, 0.2, 5)]))
 
 
-def _write_mp4(path: Path, frames: list[np.ndarray], fps: int) -> None:
-    options = {"crf": "18", "preset": "veryfast", "threads": "1"}
+def write_mp4(path: Path, frames: list[np.ndarray], fps: int, options: dict[str, str] = GOOD) -> None:
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width = frames[0].shape[:2]

@@ -18,11 +18,11 @@ def wood() -> np.ndarray:
     """Planks with a grain that runs along them and knots that bend it."""
     y, x = np.mgrid[0 : 1 : SIZE_PX * 1j, 0 : 1 : SIZE_PX * 1j]
     plank = np.floor(y * 4)
-    bend = 0.02 * np.sin(2 * np.pi * (x + 0.37 * plank)) + 0.012 * np.sin(6 * np.pi * x + plank)
-    grain = np.sin(2 * np.pi * (26 * (y + bend) + 0.6 * _noise(3, 8)))
+    bend = 0.012 * np.sin(2 * np.pi * (x + 0.37 * plank)) + 0.004 * np.sin(6 * np.pi * x + plank)
+    grain = np.sin(2 * np.pi * (30 * (y + bend) + 0.3 * _noise(3, 8)))
     tone = np.array([0.86, 0.94, 0.80, 0.90])[plank.astype(int) % 4]
     seam = 1 - 0.35 * (np.abs(y * 4 - np.round(y * 4)) < 0.02)
-    return (tone + 0.08 * grain + 0.06 * _noise(4, 32)) * seam
+    return (tone + 0.04 * grain + 0.05 * _noise(4, 32)) * seam
 
 
 def cloth() -> np.ndarray:
