@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint bundle colcon clean
+.PHONY: help setup demo test test-unit lint safety bundle colcon clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -66,6 +66,9 @@ lint: setup ## pip check, ruff, mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check --quiet .
 	$(VENV)/bin/mypy
+
+safety: setup ## run the tests of the fault table and write docs/safety.md with what they measured
+	@$(VENV)/bin/pytest test/lab test/ros test/unit/test_recording.py --safety docs/safety.md
 
 bundle: setup ## remake the shipped bundle from raw seeds (hours)
 	@$(VENV)/bin/como reproduce

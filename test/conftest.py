@@ -10,7 +10,31 @@ import pytest
 os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is first imported, which a test may do before us
 sys.path.insert(0, str(Path(__file__).parent))  # makes ros_probe importable
 
+from reactions import ROWS, Reactions
+
 _count = itertools.count()
+_reactions = Reactions()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--safety", metavar="FILE", type=Path, help="write the page of measured reactions there")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Only a run that was green and showed every row may write the page."""
+    page = session.config.getoption("--safety")
+    if page is None:
+        return
+    missing = ROWS.keys() - _reactions.seconds.keys()
+    if exitstatus or missing:
+        sys.exit(f"{page} is not written: exit status {exitstatus}, rows not shown: {sorted(missing)}")
+    page.write_text(_reactions.page())
+
+
+@pytest.fixture
+def reaction():
+    """Say how long an answer took; see docs/safety.md."""
+    return _reactions
 
 
 @pytest.fixture

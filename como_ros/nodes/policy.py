@@ -58,6 +58,8 @@ class PolicyNode(Node):
 
     def __init__(self) -> None:
         super().__init__("policy")
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, name="policy", daemon=True)
         self._config = declare_config(self, PolicyConfig)
         self._policy = runtime.load(Path(self._config.bundle))
         self._policy.warm_up()
@@ -72,12 +74,10 @@ class PolicyNode(Node):
         self._chunks = self._refused = self._failed = 0
         self._inference_ms: deque[float] = deque(maxlen=500)
         self._malformed = Refused(self)
-        self._wake, self._stop = threading.Event(), threading.Event()
         self._chunk_out = publisher(self, "/arm/command/chunk", COMMANDER_LEASE_S)
         self._width_out = publisher(self, "/gripper/command")
         self._health = HealthReporter(self, self._report)
         self._subscribe()
-        self._thread = threading.Thread(target=self._work, name="policy", daemon=True)
         self._thread.start()
 
     def _subscribe(self) -> None:
@@ -207,7 +207,8 @@ class PolicyNode(Node):
     def destroy_node(self) -> None:
         self._stop.set()
         self._wake.set()
-        self._thread.join(timeout=5.0)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
         super().destroy_node()
 
 

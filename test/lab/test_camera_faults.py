@@ -104,7 +104,7 @@ def test_a_delayed_camera_delivers_late_with_capture_stamps_and_loses_nothing(st
     assert min(age for _, age in station.read_frames("front", 5)) < 0.2
 
 
-def test_an_unplugged_camera_is_named_and_found_again_within_five_seconds(station):
+def test_an_unplugged_camera_is_named_and_found_again_within_five_seconds(station, reaction):
     front = station.cameras["front"]
     station.fault("camera_unplug", True, camera="front")
     station.read(lambda: front.state == "gone")
@@ -114,6 +114,6 @@ def test_an_unplugged_camera_is_named_and_found_again_within_five_seconds(statio
     plugged_in_s = time.monotonic()
     station.fault("camera_unplug", False)
     station.read(lambda: front.state == "streaming")
-    assert time.monotonic() - plugged_in_s < 5
+    reaction("camera unplugged", time.monotonic() - plugged_in_s, 5.0)
     assert (front.reconnected, station.cameras["wrist"].reconnected) == (1, 0)
     assert front.error == ""

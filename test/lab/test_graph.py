@@ -47,9 +47,9 @@ class Motion:
         seconds = (recent[-1][0] - recent[0][0]) / 1e9
         return float(np.linalg.norm(recent[-1][1] - recent[0][1])) / seconds if seconds else 0.0
 
-    def stops_within(self, seconds: float, since_ns: int) -> bool:
-        """Whether it was still in time; the spring's swing and what the machine stalled come on top."""
-        return self.seconds_until_still(since_ns) < seconds + SPRING_S + self.stalls.after(since_ns)
+    def stops_within(self, seconds: float, since_ns: int, reaction, row: str) -> None:
+        """It was still in time; the spring's swing and what the machine stalled come on top."""
+        reaction(row, self.seconds_until_still(since_ns), seconds + SPRING_S, self.stalls.after(since_ns))
 
     def seconds_until_still(self, since_ns: int) -> float:
         """From `since_ns` until the end effector stops getting farther away from where it was then."""
@@ -87,16 +87,16 @@ def test_a_scripted_operator_succeeds_and_leaves_a_whole_episode_and_no_process(
     assert keys >= {"images/front", "images/wrist", "joints", "ee_pose", "command_pose", "command_width"}
 
 
-def test_a_killed_policy_leaves_the_arm_holding_within_200_ms(probe, deployment):
+def test_a_killed_policy_leaves_the_arm_holding_within_200_ms(probe, deployment, reaction):
     with moving(deployment, probe) as (running, station, motion):
         killed_ns = time.time_ns()
         os.kill(running.pid("policy"), signal.SIGKILL)
         time.sleep(1.0)
-        assert motion.stops_within(0.2, killed_ns)
+        motion.stops_within(0.2, killed_ns, reaction, "policy killed, arm")
         assert station.figures("arm")["mode"] == "tracking"
 
 
-def test_a_killed_teleop_leaves_the_arm_holding_and_the_supervisor_stopped(probe, deployment):
+def test_a_killed_teleop_leaves_the_arm_holding_and_the_supervisor_stopped(probe, deployment, reaction):
     motion = Motion(probe)
     with graph_up("teleop", deployment, Path(deployment.out) / "logs") as (running, station):
         for service in ("/supervisor/release", "/arm/home", "/supervisor/teleop"):
@@ -105,8 +105,24 @@ def test_a_killed_teleop_leaves_the_arm_holding_and_the_supervisor_stopped(probe
         killed_ns = time.time_ns()
         os.kill(running.pid("teleop"), signal.SIGKILL)
         time.sleep(1.0)
-        assert motion.stops_within(0.2, killed_ns)
+        motion.stops_within(0.2, killed_ns, reaction, "teleop killed")
         assert station.supervisor_state == "stopped"
+
+
+def test_an_inference_that_raises_stops_the_run_and_leaves_the_arm_holding(probe, deployment, reaction):
+    write_constant_bundle(Path(deployment.bundle), (0.008, 0, 0), width_m=0.0, fails_below_m=0.06)
+    states = probe.listen("/supervisor/state")
+    motion = Motion(probe)
+    with graph_up("autonomous", deployment, Path(deployment.out) / "logs") as (_, station):
+        for service in ("/supervisor/release", "/arm/home", "/supervisor/policy"):
+            station.call(service)
+        wait_until(lambda: motion.speed() > 0.04, "the arm to move")
+        wait_until(lambda: station.supervisor_state == "stopped", "the stop")
+        assert "inference failed" in station.message("policy")
+        stopped_ns = time.time_ns()
+        time.sleep(1.0)
+        motion.stops_within(0.2, stopped_ns, reaction, "inference")
+    assert states[-1][1].data == "stopped"
 
 
 def test_homing_opens_the_hand(own_domain, deployment):
@@ -121,26 +137,27 @@ def test_homing_opens_the_hand(own_domain, deployment):
         lab.close()
 
 
-def test_frozen_cameras_stop_the_arm_and_it_goes_on_when_they_see_again(probe, deployment):
+def test_frozen_cameras_stop_the_arm_and_it_goes_on_when_they_see_again(probe, deployment, reaction):
     with moving(deployment, probe) as (_, station, motion):
         lab = LabClient(deployment.lab_control)
         frozen_ns = time.time_ns()
         lab.fault("camera_freeze", True)
         wait_until(lambda: station.message("policy").startswith("holding: images/"), "the refusal")
         time.sleep(0.5)
-        assert motion.stops_within(0.5 + 0.1 + 0.06, frozen_ns)  # maximum age, tick, braking
+        # maximum age, tick, braking
+        motion.stops_within(0.5 + 0.1 + 0.06, frozen_ns, reaction, "camera frozen, arm")
         lab.fault("camera_freeze", False)
         wait_until(lambda: station.message("policy") == "running", "the policy to go on")
         lab.close()
 
 
-def test_stop_means_stop_until_released_and_armed_again(probe, deployment):
+def test_stop_means_stop_until_released_and_armed_again(probe, deployment, reaction):
     with moving(deployment, probe) as (_, station, motion):
         stopped_ns = time.time_ns()
         station.call("/supervisor/stop")
         time.sleep(1.0)
         assert setpoint_still_after(station, stopped_ns) < 0.2 + motion.stalls.after(stopped_ns)
-        assert motion.stops_within(0.2, stopped_ns)
+        motion.stops_within(0.2, stopped_ns, reaction, "stop, arm")
         station.call("/supervisor/release")
         time.sleep(1.0)
         assert motion.speed() < STILL_M_S

@@ -67,7 +67,7 @@ def test_what_does_not_fit_into_the_queue_is_counted_by_topic(tmp_path):
     assert drops == {"/arm/joint_states": 1, "/front/color/image_raw": 2}
 
 
-def test_a_disk_that_fills_up_leaves_what_was_written_and_says_so(tmp_path):
+def test_a_disk_that_fills_up_leaves_what_was_written_and_says_so(tmp_path, reaction):
     program = """
         import resource, signal, sys, time
         sys.path.insert(0, sys.argv[2])
@@ -87,6 +87,7 @@ def test_a_disk_that_fills_up_leaves_what_was_written_and_says_so(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "e"), str(HERE)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert "the disk refused (File too large); what reached the disk can be read" in told.stdout
+    reaction.shown("disk")
     assert not bags.read_meta(tmp_path / "e").closed
     assert len(list(bags.read_events(tmp_path / "e"))) > 0
 
