@@ -93,12 +93,12 @@ def _run_job(job: tuple[Path, str, int, EvaluationConfig]) -> dict:
 
 
 def run_episode(lab: FastLab, policy: Policy, seed: int, config: EvaluationConfig) -> dict:
-    """One closed-loop episode, ended by success or the task's time limit."""
+    """One closed-loop episode, ended by success, a collision or the task's time limit."""
     layout = lab.reset(seed, config.spread)
     driver = _Driver(lab, policy, layout.instruction, config)
     thing = lab.data.body(lab.task.things[0])
     began, moved_m, done, reason = thing.xpos.copy(), 0.0, False, ""
-    while lab.time_s < lab.task.time_limit_s and not done:
+    while lab.time_s < lab.task.time_limit_s and not done and not lab.stopped:
         driver.run_chunk(seed)
         moved_m = max(moved_m, float(np.linalg.norm(thing.xpos - began)))
         done, reason = lab.success()

@@ -97,7 +97,7 @@ class FastLab:
             mujoco.mj_step(self.model, self.data)
             self._reflex.feel()
         self._reflex.judge(self._arm.jacobian, steps)
-        if self._reflex.stopped and self._held is None:
+        if self.stopped and self._held is None:
             self._held = self.ee_pose7, np.zeros(6), width
 
     def follow(self, setpoint_at: Callable[[float], Setpoint], seconds: float) -> None:
@@ -107,8 +107,13 @@ class FastLab:
     def operator_plan(self, seed: int) -> Plan:
         return self.task.plan(self.task.truth(self.data), self.ee_pose7[:3], seed)
 
+    @property
+    def stopped(self) -> str:
+        """The collision that has stopped the arm for the rest of the episode, or nothing."""
+        return self._reflex.stopped
+
     def success(self) -> tuple[bool, str]:
         """(done, why not); an arm that a collision has stopped does nothing more."""
-        if self._reflex.stopped:
-            return False, self._reflex.stopped
+        if self.stopped:
+            return False, self.stopped
         return self.task.success(self.model, self.data)
