@@ -14,12 +14,12 @@ import numpy as np
 from como_ros.errors import ComoError
 from como_ros.lab.fast import FastLab
 from como_ros.lab.hand_scene import HandScene
-from como_ros.lab.hands import VideoConfig, clip_frames, write_mp4
+from como_ros.lab.hands import SAME_BYTES, VideoConfig, clip_frames, write_mp4
 from como_ros.lab.tasks import RANGES, TASKS, Task, get_task
 from policies.spaces import CAMERAS
 
 COLUMNS, SHEET_PX, FILM_PX, FPS = 6, 128, 192, 10
-SMALL = {"crf": "30", "preset": "veryslow", "threads": "1"}
+SMALL = {"crf": "30", "preset": "veryslow", **SAME_BYTES}
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 Reel = list[np.ndarray]
 

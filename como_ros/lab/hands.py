@@ -23,8 +23,9 @@ from como_ros.lab.workers import over_processes
 
 FPS = (10, 30)
 SIZES_PX = (32, 480)
-GOOD = {"crf": "18", "preset": "veryfast", "threads": "1"}
-"""Of the encoder; more threads than one would make other bytes."""
+SAME_BYTES = {"threads": "1", "x264-params": "mbtree=0"}
+"""More threads than one make other bytes, and so does x264's macroblock tree, from one run to the next."""
+GOOD = {"crf": "18", "preset": "veryfast", **SAME_BYTES}
 Truth = dict[str, np.ndarray]
 """By frame: `time_s`, `hand_pose7`, `aperture_m`, `contact` (the hand holds the thing), `things_pose7`."""
 

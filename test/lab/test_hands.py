@@ -29,22 +29,14 @@ def made(tmp_path_factory):
     return root, results
 
 
-def test_one_worker_and_two_draw_the_same_clips_and_truth(made):
-    """To the byte, but for single pixels: the software renderer is at times one grey level off."""
+def test_the_same_bytes_come_from_one_worker_and_from_two(made):
     root, results = made
     assert results[0] == results[1]
     for folder, count in (("by_{}", 4), ("by_{}.truth", 3)):
         one, two = (sorted((root / folder.format(n)).iterdir()) for n in (1, 2))
         assert len(one) == count
         assert [path.name for path in one] == [path.name for path in two]
-        for mine, other in zip(one, two, strict=True):
-            if mine.suffix != ".mp4":
-                assert mine.read_bytes() == other.read_bytes()
-                continue
-            frames = [read_clip(path, 15.0, (96, 96)).frames.astype(int) for path in (mine, other)]
-            apart = np.abs(frames[0] - frames[1])
-            assert apart.max() < 8
-            assert apart.mean() < 0.01
+        assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
 def test_clips_differ_from_each_other_and_training_reads_them_with_their_words(made):
