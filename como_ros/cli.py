@@ -63,12 +63,16 @@ def lab(
 
 @app.command
 def doctor(
-    *, lab: FlagCreatePairsOff[bool] = False, out: Path = Path("out/episodes"), json: Json = None
+    *,
+    lab: FlagCreatePairsOff[bool] = False,
+    robot_host: str = "",
+    out: Path = Path("out/episodes"),
+    json: Json = None,
 ) -> None:
-    """Check this machine before a robot is switched on; --lab leaves out what only a robot needs."""
+    """Check this machine before an arm moves; --lab leaves out what a robot needs, --robot-host asks one."""
     from como_ros.doctor import run_doctor
 
-    checks = run(json, run_doctor, out, lab)["checks"]
+    checks = run(json, run_doctor, out, lab, robot_host)["checks"]
     for check in checks:
         say(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {check['detail']}")
     if failed := [check["name"] for check in checks if not check["ok"]]:

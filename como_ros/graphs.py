@@ -14,7 +14,7 @@ from typing import Any
 
 from como_ros.control.limits import get_limits
 from como_ros.errors import ComoError
-from policies.spaces import CAMERAS
+from policies.spaces import CAMERAS, Contract
 
 SCENARIOS = ("teleop", "autonomous")
 LAB_HOST = "127.0.0.1"
@@ -138,7 +138,8 @@ def _camera(deployment: Deployment) -> Process:
             f"{len(deployment.serials)} camera serials given for {len(CAMERAS)} cameras {list(CAMERAS)}; "
             "give serials:=FRONT,WRIST"
         )
-    return _node("camera", serials=list(deployment.serials), rate_hz=30, width=640, height=480)
+    size = list(Contract().image_hw)
+    return _node("camera", serials=list(deployment.serials), rate_hz=30, width=640, height=480, image_hw=size)
 
 
 def _policy(deployment: Deployment) -> Process:

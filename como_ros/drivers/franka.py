@@ -30,6 +30,7 @@ from franky import (
     Twist,
 )
 
+from como_ros.control import gains
 from como_ros.control.limits import RobotLimits, get_limits, set_limits
 from como_ros.errors import ComoError
 from policies.spaces import invert_pose
@@ -86,14 +87,12 @@ class FrankaConfig:
     robot: str = "panda"
     realtime: bool = False
     """Demand a PREEMPT_RT kernel; leave it off in the lab only."""
-    stiffness_n_m: float = 1500.0
-    stiffness_nm_rad: float = 60.0
-    error_clip_m: float = 0.05
-    """Position error beyond this pulls no harder: 75 N, below what joint 5 can give."""
-    contact_torque_nm: float = 20.0
-    collision_torque_nm: float = 40.0
-    contact_force_n: float = 20.0
-    collision_force_n: float = 40.0
+    stiffness_n_m: float = gains.STIFFNESS_N_M
+    error_clip_m: float = gains.ERROR_CLIP_M
+    contact_torque_nm: float = gains.CONTACT_NM
+    collision_torque_nm: float = gains.COLLISION_NM
+    contact_force_n: float = gains.CONTACT_N
+    collision_force_n: float = gains.COLLISION_N
     load_kg: float = 0.0
 
 
@@ -180,12 +179,13 @@ class FrankaArm:
 
     def track(self) -> None:
         """Take control, holding the present pose; a running motion is relieved without a stop."""
-        config = self.config
         self._begin(
             CartesianImpedanceTracker,
-            translational_stiffness=config.stiffness_n_m,
-            rotational_stiffness=config.stiffness_nm_rad,
-            translational_error_clip=np.full(3, config.error_clip_m),
+            translational_stiffness=self.config.stiffness_n_m,
+            rotational_stiffness=gains.STIFFNESS_NM_RAD,
+            damping=np.repeat([gains.DAMPING_NS_M, gains.DAMPING_NMS_RAD], 3),
+            translational_error_clip=np.full(3, self.config.error_clip_m),
+            rotational_error_clip=np.full(3, gains.ERROR_CLIP_RAD),
         )
 
     def track_joints(self) -> None:
@@ -196,10 +196,10 @@ class FrankaArm:
             damping=np.array(HOMING_DAMPING),
         )
 
-    def _begin(self, kind: Any, **gains: Any) -> None:
+    def _begin(self, kind: Any, **law: Any) -> None:
         self.errors = ()
         try:
-            self._tracker = kind(self._robot, **gains)
+            self._tracker = kind(self._robot, **law)
         except FRANKY_ERRORS as error:
             self._tracker = None
             raise ArmError(f"the arm refused to be controlled: {error}; recover first") from error

@@ -1,7 +1,7 @@
 """What drives arm and hand in-process: fast mode moves as the real client and the real hand would.
 
-The arm's law is the one franky runs: tau = J^T (-K e - D (J dq - v)) + Coriolis, with D = 2 sqrt(K) (its
-critical damping is for unit mass), errors clipped axis by axis and the torque held within 1 Nm of the last.
+The arm's law is the one franky runs: tau = J^T (-K e - D (J dq - v)) + Coriolis, with the arm driver's gains,
+errors clipped axis by axis and the torque held within 1 Nm of the last.
 libfranka then sends it through a low-pass of 100 Hz, and the arm feels it one cycle later. Around steps of
 5 cm the end effector is 0.9 mm RMS off the real thing without the low-pass and 0.2 mm with it.
 
@@ -12,35 +12,24 @@ drive the lab's fingers. And where the robot would stop with a collision reflex,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 
+from como_ros.control import gains
+from como_ros.control.gains import COLLISION_N, COLLISION_NM
 from como_ros.control.grip import GripConfig, HandCommand, decide
 from como_ros.lab import scene
 from como_ros.lab.fingers import FingerServo
 
-MAX_ERROR_M, MAX_ERROR_RAD = 0.05, 0.25
-"""The arm driver's clips on each axis: 75 N at most at 1500 N/m."""
 MAX_TORQUE_STEP_NM = 1.0
 CUTOFF_HZ = 100.0
 """Of libfranka's low-pass, which every command passes."""
-COLLISION_NM, COLLISION_N = 40.0, 40.0
-"""As the arm driver has them: external torque of a joint, force and torque of an axis that stop the robot."""
 FEELING_HZ = 10.0
 """Of the low-pass on external torques, as the lab's protocol feels them."""
 SMALLEST_NM = 1.0
 """Torques below this stop nothing."""
 AXES = ("N along x", "N along y", "N along z", "Nm about x", "Nm about y", "Nm about z")
-
-
-@dataclass(frozen=True)
-class Gains:
-    """Cartesian stiffness; the arm node uses the same numbers."""
-
-    translation_n_m: float = 1500.0
-    rotation_nm_rad: float = 60.0
 
 
 class ImpedanceController:
@@ -49,14 +38,13 @@ class ImpedanceController:
     Called a thousand times a simulated second: views instead of copies, made once.
     """
 
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, gains: Gains | None = None) -> None:
-        gains = gains or Gains()
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         arm = _contiguous(scene.joint_addresses(model, scene.ARM_JOINTS)[1])
         self._model, self._data, self._arm = model, data, arm
         self._site = model.site("tcp").id
-        self._stiffness = np.repeat([gains.translation_n_m, gains.rotation_nm_rad], 3)
-        self._damping = 2 * np.sqrt(self._stiffness)
-        self._farthest = np.repeat([MAX_ERROR_M, MAX_ERROR_RAD], 3)
+        self._stiffness = np.repeat([gains.STIFFNESS_N_M, gains.STIFFNESS_NM_RAD], 3)
+        self._damping = np.repeat([gains.DAMPING_NS_M, gains.DAMPING_NMS_RAD], 3)
+        self._farthest = np.repeat([gains.ERROR_CLIP_M, gains.ERROR_CLIP_RAD], 3)
         self._passing = 1 / (1 + 1 / (2 * np.pi * CUTOFF_HZ * model.opt.timestep))
         self._position, self._turn = data.site_xpos[self._site], data.site_xmat[self._site]
         self._rotation, self._speeds = self._turn.reshape(3, 3), data.qvel[arm]

@@ -12,7 +12,7 @@ DEPTH_BESIDE_M = 0.015
 DEPTH_ZOOM = 0.8
 """The depth sensor's focal length in those of the colour sensor: it sees wider, to cover the image."""
 
-NEAREST_M = 0.02
+NEAREST_M = 0.01
 """The wrist camera has the hand 5 cm before its lens; with MuJoCo's usual clipping it would look through."""
 
 

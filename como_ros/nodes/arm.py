@@ -49,8 +49,6 @@ class ArmConfig:
     realtime: bool = False
     """Demand a PREEMPT_RT kernel: true beside a real arm."""
     rate_hz: float = 100.0
-    stiffness_n_m: float = 1500.0
-    stiffness_nm_rad: float = 60.0
     load_kg: float = 0.0
     box_min_m: tuple[float, ...] = ShieldConfig.box_min_m
     box_max_m: tuple[float, ...] = ShieldConfig.box_max_m

@@ -92,7 +92,7 @@ def test_fast_mode_moves_as_the_real_client_does(record_property):
     rms_mm = float(np.sqrt(np.mean(apart_mm**2)))
     said = f"{rms_mm:.2f} mm RMS, {apart_mm.max():.2f} mm at most, {turned.max() * 1e3:.1f} mrad at most"
     record_property("apart", said)
-    assert np.ptp(real[:, 1]) > 0.1, "the arm hardly moved"
+    assert np.ptp(real[:, 1]) > 0.08, "the arm hardly moved"
     assert np.linalg.norm(real[:, :3] - told[:, :3], axis=1).max() > 0.02, "nothing in it was hard to follow"
     assert rms_mm <= 1.5, said
     assert apart_mm.max() <= 6, said

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import mujoco
 import numpy as np
 
 from como_ros.lab import scene
@@ -22,8 +21,6 @@ HANDLE_X_M, HANDLE_Z_M, BAR_HALF_M = 0.048, 0.114, 0.009
 """Middle of the upright bar that a hand takes: out of the drawer's front, above the table; its half width."""
 GRASP_Z_M = 0.113
 """Of the gripper's TCP: its pads press from 2 to 18 mm above it, its palm is 37 mm above it."""
-SEEN_FROM_M = 0.01
-"""A camera sees what is at least this far away; the scene's own near plane lies at 6.7 cm."""
 
 CABINET_XY = np.array([0.44, -0.04])
 BODY_RGB, FRONT_RGB = np.array([0.20, 0.36, 0.38]), np.array([0.84, 0.78, 0.64])
@@ -133,11 +130,6 @@ class CabinetTask(Task):
             colours=colours,
             surroundings=around,
         )
-
-    def paint(self, model: mujoco.MjModel, layout: Layout) -> None:
-        """As every task, and so that the wrist camera, which comes close, does not see into the cabinet."""
-        super().paint(model, layout)
-        model.vis.map.znear = SEEN_FROM_M / model.stat.extent
 
 
 def _elsewhere(rng: np.random.Generator, cabinet: np.ndarray) -> Surroundings:
