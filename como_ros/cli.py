@@ -223,7 +223,18 @@ def bench_lab(*, minutes: float = 0.0, seed: int = 0, log: Log = None, json: Jso
     """Sine, grasp and hold through the real protocol with the cameras drawn; --minutes of pick-and-place."""
     from como_ros.bench_lab import run_bench
 
-    rows = run(json, run_bench, minutes, seed, log, say)["rows"]
+    _judge_values(run(json, run_bench, minutes, seed, log, say)["rows"])
+
+
+@bench.command(name="servo")
+def bench_servo(*, minutes: float = 10.0, seed: int = 0, json: Json = None) -> None:
+    """How smooth the set-points are that a policy's chunks become, against the robots' limits; simulated."""
+    from como_ros.bench_servo import run_bench
+
+    _judge_values(run(json, run_bench, minutes, seed)["rows"])
+
+
+def _judge_values(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         say(f"{row['id']} {row['what']}: {row['value']:.4g}, gate {row['gate']:.4g}")
     _refuse_missed(rows)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from como_ros.bench_servo import run_bench
 from como_ros.control.interpolation import Setpoint
 from como_ros.control.servo import FOLLOWING, HOLDING, Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
@@ -474,3 +475,9 @@ def test_a_chunk_that_turns_too_fast_slows_the_whole_motion_smoothly():
     assert np.linalg.norm(np.diff(twists[:, 3:], axis=0), axis=1).max() < 0.5
     rates = np.diff([sent.pose7[1] for sent in bench.sent]) / 0.01
     assert np.abs(rates - (twists[1:, 1] + twists[:-1, 1]) / 2).max() < 0.1
+
+
+def test_twelve_seconds_of_chunks_stay_within_the_robots_tables_and_switch_softly():
+    rows = run_bench(minutes=0.2)["rows"]
+    assert all(row["ok"] for row in rows), rows
+    assert {row["id"] for row in rows} >= {"switch", "panda translation jerk", "fr3 rotation acceleration"}
