@@ -56,6 +56,7 @@ HEIGHTS = {
     "como_ros": 1,
     "como_ros.errors": 0,
     "como_ros.control": 2,
+    "como_ros.bench_servo": 3,
     "como_ros.drivers": 3,
     "como_ros.lab": 4,
     "como_ros.graphs": 5,
