@@ -20,7 +20,7 @@ NODES = ["arm", "camera", "policy", "recorder", "supervisor", "teleop"]
 
 EXTRAS = {
     # the robot's side, ROS aside
-    "core": ["franky-control", "onnxruntime", "opencv-python", "pyrealsense2", "rosbags"],
+    "core": ["franky-control", "onnxruntime", "opencv-python", "pyrealsense2", "rosbags", "ruamel.yaml.clib"],
     # ROS 2 from wheels; leave it out where a ROS 2 distribution is sourced
     "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],
     # everything simulated: physics, the arm's protocol, cameras, human video
