@@ -1,7 +1,8 @@
 """What stopped the arm, what to look at, and whether it may be cleared without asking anybody. Pure.
 
 Only errors that our own commands cause and that touch nobody are cleared by themselves, at most three times a
-minute; the arm then holds, disarmed. Everything else, and every error unknown here, waits for a person.
+minute; the arm then holds, disarmed. Everything else, every error unknown here, and every stop that is no
+reflex, whatever errors were named before it, waits for a person.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 PER_MINUTE = 3
 MINUTE_NS = 60_000_000_000
+REFLEX = "Reflex"
+"""The robot's mode after it stopped for an error; a pressed user stop is another."""
 
 HARMLESS = {
     "controller_torque_discontinuity": "the commanded torque jumped",
@@ -49,11 +52,11 @@ class Triage:
     def __init__(self) -> None:
         self._cleared_ns: list[int] = []
 
-    def judge(self, errors: Iterable[str], now_ns: int) -> Ruling:
-        """A ruling on the names of the robot's errors; without any it was no reflex."""
+    def judge(self, errors: Iterable[str], mode: str, now_ns: int) -> Ruling:
+        """A ruling on the names of the robot's errors and the mode it is in since."""
         names = list(errors)
         advice = "; ".join(dict.fromkeys(HARMLESS.get(name) or SERIOUS.get(name, UNKNOWN) for name in names))
-        if not names or not all(name in HARMLESS for name in names):
+        if mode != REFLEX or not names or not all(name in HARMLESS for name in names):
             return Ruling(advice, clear=False)
         self._cleared_ns = [at for at in self._cleared_ns if now_ns - at < MINUTE_NS]
         if len(self._cleared_ns) >= PER_MINUTE:

@@ -212,8 +212,8 @@ class ArmLoop:
             self._homing.answer.set_exception(ComoError(f"homing ended: {why}"))
             self._homing = None
         if self.mode != FAULT:
-            errors = self._arm.errors if self._arm is not None else ()
-            ruling = self._triage.judge(errors, time.monotonic_ns())
+            errors, mode = (self._arm.errors, self._arm.stopped_in) if self._arm is not None else ((), "")
+            ruling = self._triage.judge(errors, mode, time.monotonic_ns())
             self.mode, self.fault = FAULT, f"{why}; {ruling.advice}" if ruling.advice else why
             self._clear_ns = time.monotonic_ns() + AT_REST_NS if ruling.clear else None
             self.hand.halt()

@@ -117,7 +117,9 @@ class FrankaArm:
     def __init__(self, config: FrankaConfig) -> None:
         self.config = config
         self.errors: tuple[str, ...] = ()
-        """Names of what stopped it last; none when it was no reflex."""
+        """Names of what stopped it last."""
+        self.stopped_in = ""
+        """The robot's mode when it had stopped; empty when it could not be asked."""
         self._tracker: CartesianImpedanceTracker | JointImpedanceTracker | None = None
         try:
             self._robot = Robot(
@@ -197,7 +199,7 @@ class FrankaArm:
         )
 
     def _begin(self, kind: Any, **law: Any) -> None:
-        self.errors = ()
+        self.errors, self.stopped_in = (), ""
         try:
             self._tracker = kind(self._robot, **law)
         except FRANKY_ERRORS as error:
@@ -223,20 +225,22 @@ class FrankaArm:
         try:
             self._robot.poll_motion()
         except FRANKY_ERRORS as error:
-            self._tracker, self.errors = None, self._named_errors()
+            self._tracker = None
+            self._look_why()
             return " ".join(str(error).split())
         if self._robot.is_in_control:
             return ""
         self._tracker = None
         return "the motion ended by itself"
 
-    def _named_errors(self) -> tuple[str, ...]:
+    def _look_why(self) -> None:
         """What stopped it, as the robot names it; where that is over, all that have stopped it so far."""
         try:
             state = self._robot.state
         except FRANKY_ERRORS:
-            return ()
-        return _names(state.current_errors) or _names(state.last_motion_errors)
+            return  # whoever reads the state next is told why
+        self.errors = _names(state.current_errors) or _names(state.last_motion_errors)
+        self.stopped_in = state.robot_mode.name
 
     def recover(self) -> None:
         """Clear a reflex, or connect anew when the connection is lost; does not take control."""
