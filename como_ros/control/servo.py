@@ -164,7 +164,7 @@ class Servo:
         return ""
 
     def contested(self, topic: str) -> None:
-        """Two publishers command the arm: nothing counts until one is gone and a person has armed again."""
+        """Two publishers on a topic: nothing counts until one is gone and a person has armed again."""
         if not self._contest:
             self.counters["contested"] += 1
         self._barred, self._contest = True, f"two publishers on {topic}; stop one of them and arm again"
@@ -231,10 +231,12 @@ class Servo:
 
     def _why_hold(self, now_ns: int) -> str:
         self._watch(now_ns)
+        if self._contest:
+            return self._contest
         if not self._state:
             return "supervisor silent"
         if self._barred:
-            return self._contest or "waiting to be armed again"
+            return "waiting to be armed again"
         if self._state == TELEOP:
             return self._why_not_driven(now_ns)
         if self._state == POLICY:

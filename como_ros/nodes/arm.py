@@ -37,7 +37,7 @@ from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import Refused, message_class, publisher, subscription
 
-CHUNK_TOPIC = "/arm/command/chunk"
+STATE_TOPIC, CHUNK_TOPIC = "/supervisor/state", "/arm/command/chunk"
 LEASE_S = 0.1
 PRIORITY = 6
 
@@ -98,8 +98,8 @@ class ArmNode(Node):
         self.create_timer(0.1, self._say_changes)
 
     def _subscribe(self) -> None:
-        subscription(self, "/supervisor/state", self._on_state)
         for topic, act in (
+            (STATE_TOPIC, self._on_state),
             ("/arm/command/pose", self._on_pose),
             (CHUNK_TOPIC, self._on_chunk),
             ("/gripper/command", self._on_widths),
@@ -141,6 +141,8 @@ class ArmNode(Node):
         def callback(message: Any, info: Any) -> None:
             if speakers.two(info["publisher_gid"]["data"], time.monotonic_ns()):
                 self._loop.tell(lambda servo, now_ns: servo.contested(topic))
+                if topic == STATE_TOPIC:  # neither may say ready: a sweep home ends
+                    self._loop.tell(lambda servo, now_ns: servo.supervise("", now_ns))
             else:
                 guarded(message)
 

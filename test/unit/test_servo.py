@@ -207,6 +207,30 @@ def test_two_publishers_stop_the_arm_until_it_is_armed_again():
     assert bench.speed > 0
 
 
+def test_two_supervisors_move_nothing_though_one_of_them_says_stopped_and_the_other_arms():
+    """Each heartbeat of the stopped one would be the edge that the next of the armed one needs."""
+    bench = Bench("policy")
+    bench.supervised = False
+    for _ in range(20):
+        bench.servo.contested("/supervisor/state")
+        bench.servo.supervise("", bench.now_ns)
+        bench.chunk()
+        bench.step(10)
+        assert bench.servo.state == ""
+    np.testing.assert_array_equal(bench.sent[-1].pose7, START)
+    assert bench.servo.reason.startswith("two publishers on /supervisor/state")
+    bench.supervised = True
+    bench.step(10)
+    bench.chunk()
+    np.testing.assert_array_equal(bench.step(30).pose7, START)
+    bench.state = "ready"
+    bench.step(1)
+    bench.state = "policy"
+    bench.step(1)
+    bench.chunk()
+    assert bench.step(20).pose7[1] > 0
+
+
 def test_two_speakers_within_a_second_are_two_and_a_restarted_one_is_one():
     speakers, second = Speakers(), 10**9
     assert not speakers.two(b"a", 0)
