@@ -54,7 +54,10 @@ class Lobby(socket.socket):
         super().listen(max(backlog, BACKLOG))
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next who greets; TimeoutError when nobody did in the socket's timeout."""
+        """The next who greets; those who came before and did not are turned away.
+
+        TimeoutError when nobody did in the socket's timeout.
+        """
         deadline = time.monotonic() + (self.gettimeout() or 1.0)
         while time.monotonic() < deadline:
             if self.fileno() < 0:
@@ -64,6 +67,7 @@ class Lobby(socket.socket):
                 newcomer, address = super().accept()
                 self._waiting[newcomer] = address, time.monotonic()
             if (found := self._greeted(ready)) is not None:
+                self._empty()
                 return found
             self._lose_patience()
         raise TimeoutError("nobody greeted")
@@ -91,9 +95,12 @@ class Lobby(socket.socket):
         turn_away(super().accept()[0])
 
     def close(self) -> None:
+        self._empty()
+        super().close()
+
+    def _empty(self) -> None:
         while self._waiting:
             turn_away(self._waiting.popitem()[0])
-        super().close()
 
 
 def _peek(visitor: socket.socket, count: int) -> bytes:
