@@ -88,9 +88,11 @@ class LabArm(MujocoFrankaSim):
         gc.freeze()
         gc.disable()  # a full collection costs several of the protocol's 1 ms cycles
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        self._on_ready()
-        super().run_simulation()
-        self.shared.close()
+        try:
+            self._on_ready()
+            super().run_simulation()
+        finally:
+            self.shared.close()
 
     def finger_control_force(self) -> np.ndarray:
         q, dq = self.data.qpos[self.finger_qpos_adr], self.data.qvel[self.finger_dofs_idx]
@@ -147,8 +149,8 @@ class LabArm(MujocoFrankaSim):
 
     def reset(self, seed: int) -> None:
         """Objects where `seed` says. The arm stays: only the robot's own client may move it."""
-        self.seed = seed
         self.layout = self.task.sample(seed, self.spread)
+        self.seed = seed
         self.task.place(self.model, self.data, self.layout)
         self._sensor.peak_torque_nm = self._sensor.peak_force_n = 0.0
 

@@ -108,6 +108,12 @@ def test_an_unknown_task_is_refused_by_name():
         get_task("fold_towel")
 
 
+@pytest.mark.parametrize("seed", [-1, 2**53 + 1])
+def test_a_seed_that_the_cameras_would_not_understand_is_refused(seed):
+    with pytest.raises(ComoError, match=f"seed {seed} is not between 0 and {2**53}"):
+        get_task("open_drawer").sample(seed)
+
+
 def test_the_wilson_interval_matches_hand_computed_values():
     low, high = wilson_interval(70, 100)
     assert (round(low, 3), round(high, 3)) == (0.604, 0.781)

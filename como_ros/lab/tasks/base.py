@@ -22,6 +22,8 @@ from como_ros.lab.surroundings import PLAIN, Surroundings
 from policies import spaces
 
 RANGES = ("training", "held_out")
+LARGEST_SEED = 2**53
+"""A world's seed travels as a float beside its poses."""
 Moved = tuple[Mapping[str, np.ndarray], Mapping[str, float]]
 """(places, slides), as in a layout."""
 Truth = Mapping[str, list[float]]
@@ -110,6 +112,8 @@ def seeded(seed: int, spread: str, stream: int) -> np.random.Generator:
     """The generator of one task's layouts; the ranges share no draws."""
     if spread not in RANGES:
         raise ComoError(f"no range {spread!r}; known ranges: {', '.join(RANGES)}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ComoError(f"seed {seed} is not between 0 and {LARGEST_SEED}")
     return np.random.default_rng([seed, stream] if spread == "training" else [seed, stream, 1])
 
 
