@@ -70,15 +70,6 @@ class ArmError(ComoError):
     """The arm stopped or cannot be reached; says why and what to do."""
 
 
-@contextmanager
-def _as_arm_error(what: str) -> Iterator[None]:
-    """It may stop between the last look for a fault and now."""
-    try:
-        yield
-    except FRANKY_ERRORS as error:
-        raise ArmError(f"{what}: {' '.join(str(error).split())}; recover first") from error
-
-
 @dataclass(frozen=True)
 class FrankaConfig:
     """How to talk to the arm and how stiff it is."""
@@ -206,16 +197,25 @@ class FrankaArm:
             self._tracker = None
             raise ArmError(f"the arm refused to be controlled: {error}; recover first") from error
 
+    @contextmanager
+    def _as_arm_error(self, what: str) -> Iterator[None]:
+        """It may stop between the last look for a fault and now."""
+        try:
+            yield
+        except FRANKY_ERRORS as error:
+            self._look_why()
+            raise ArmError(f"{what}: {' '.join(str(error).split())}; recover first") from error
+
     def set_target(self, pose7: np.ndarray, twist: np.ndarray) -> None:
         """The pose to be at now and how fast to pass it; needs `track`."""
         assert isinstance(self._tracker, CartesianImpedanceTracker), "track() first"
-        with _as_arm_error("the arm took no set-point"):
+        with self._as_arm_error("the arm took no set-point"):
             self._tracker.set_target(Affine(pose7[:3], pose7[3:]), Twist(twist[:3], twist[3:]))
 
     def set_joint_target(self, q: np.ndarray, dq: np.ndarray) -> None:
         """Needs `track_joints`."""
         assert isinstance(self._tracker, JointImpedanceTracker), "track_joints() first"
-        with _as_arm_error("the arm took no joint set-point"):
+        with self._as_arm_error("the arm took no joint set-point"):
             self._tracker.set_target(q, dq)
 
     def fault(self) -> str:
