@@ -67,6 +67,8 @@ class Servo:
         self._state, self._heartbeat_ns = "", -(10**18)
         self._barred = self.released = False
         """Whether the supervisor went from `stopped` to `ready` last: a person has looked."""
+        self.changes = 0
+        """How often the supervisor's state has changed, lapses of its heartbeat among them."""
         self._contest = ""
         self.halted = ""
         """The stop or fault that holds the arm, or nothing; the hand must not start anything meanwhile."""
@@ -106,13 +108,14 @@ class Servo:
             self._barred, self._contest = False, ""
         if state != self._state:
             self.released = (self._state, state) == (STOPPED, READY)
-            self._state = state
+            self._state, self.changes = state, self.changes + 1
             self._forget()
 
     def _watch(self, now_ns: int) -> None:
         """A supervisor that has been silent for too long counts for nothing, and must be armed anew."""
         if self._state and now_ns - self._heartbeat_ns > round(self._config.heartbeat_timeout_s * 1e9):
             self._state, self._barred, self.released = "", True, False
+            self.changes += 1
             self._forget()
 
     def command_pose(self, pose7: np.ndarray, stamp_ns: int, now_ns: int) -> str:

@@ -62,6 +62,8 @@ class ArmLoop:
         self._inbox: queue.SimpleQueue[Callable[[int], object]] = queue.SimpleQueue()
         self._limits = get_limits(config.franka.robot)
         self._homing: HomeRun | None = None
+        self._home_since = 0
+        """Changes of the supervisor's state when the sweep began."""
         self._answers = Answers()
         self._try_ns = 0
         self._triage = Triage()
@@ -261,6 +263,7 @@ class ArmLoop:
             )
         self._homing, self.mode = HomeRun(self._arm, self._limits, answer, now_ns), HOMING
         self._homing.hand = open_hand(self.hand, self.servo is not None and self.servo.released)
+        self._home_since = self.servo.changes if self.servo else 0
 
     def _home_on(self, arm: FrankaArm, now_ns: int) -> None:
         assert self.servo is not None
@@ -270,7 +273,9 @@ class ArmLoop:
             raise ArmError(fault)
         self.servo.tick(now_ns)  # keeps watch over the supervisor's heartbeat
         self.hand.obey(self.servo.halted, None)
-        why = homing.refusal(now_ns) if self.servo.state == READY else "the supervisor no longer says ready"
+        # a stop that was released at once is a stop
+        released = self._is_ready and self.servo.changes == self._home_since
+        why = homing.refusal(now_ns) if released else "the supervisor no longer says ready"
         if why:
             self._end_home(arm, now_ns)
             homing.answer.set_exception(ComoError(f"homing was broken off: {why}"))

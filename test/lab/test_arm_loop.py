@@ -116,6 +116,23 @@ def test_a_hand_that_was_away_has_no_width_and_starts_nothing_when_it_is_back():
         hand.close()
 
 
+def test_a_stop_that_is_released_in_the_same_breath_still_ends_the_sweep_home(lab):
+    loop = ArmLoop(LoopConfig(), lambda state, width_m: None)
+    until(lambda: loop.mode == TRACKING)
+    supervise(loop, "ready", 0.1)
+    answer = loop.home()
+    until(lambda: loop.mode == HOMING)
+
+    def stop_and_release(servo, now_ns: int) -> None:
+        for state in ("stopped", "ready"):
+            servo.supervise(state, now_ns)
+
+    loop.tell(stop_and_release)
+    with pytest.raises(ComoError, match="broken off: the supervisor no longer says ready"):
+        answer.result(5)
+    loop.close()
+
+
 def test_a_release_may_arrive_just_after_the_call_to_go_home(lab):
     loop = ArmLoop(LoopConfig(), lambda state, width_m: None)
     until(lambda: loop.mode == TRACKING)
