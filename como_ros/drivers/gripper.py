@@ -87,12 +87,18 @@ class Hand:
         return self._connected.wait(timeout_s)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._serve(Gripper(self._host))
-            except HAND_ERRORS as error:
-                self._lose(f"hand: {error}")
-                self._stop.wait(RECONNECT_S)
+        try:
+            while not self._stop.is_set():
+                self._connect()
+        finally:  # whatever ends this thread, the last width it read is no measurement any more
+            self._lose("hand: its thread has ended; start the node again")
+
+    def _connect(self) -> None:
+        try:
+            self._serve(Gripper(self._host))
+        except HAND_ERRORS as error:
+            self._lose(f"hand: {error}")
+            self._stop.wait(RECONNECT_S)
 
     def _lose(self, why: str) -> None:
         """Nothing wanted before counts when the hand is back."""

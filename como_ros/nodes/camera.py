@@ -90,6 +90,10 @@ class CameraNode(Node):
         return partial(find_device, serial) if self._feed is None else partial(self._feed.device, name)
 
     def _report(self) -> Health:
+        if dead := [channel.name for channel in self._channels if not channel.alive]:
+            raise ComoError(
+                f"the reading of {', '.join(dead)} has ended; its traceback is above, start the node again"
+            )
         figures: dict[str, Any] = {}
         for channel in self._channels:
             figures.update(channel.figures())
@@ -195,6 +199,10 @@ class _Channel:
             f"{self.name}/dropped": camera.dropped,
             f"{self.name}/reconnected": camera.reconnected,
         }
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
 
     def join(self) -> None:
         self._thread.join(timeout=2.0)

@@ -28,6 +28,7 @@ from trajectory_msgs.msg import (
 
 from como_ros import wire
 from como_ros.control.supervision import POLICY
+from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
@@ -190,6 +191,8 @@ class PolicyNode(Node):
             self._health.publish()
 
     def _report(self) -> Health:
+        if not self._thread.is_alive():
+            raise ComoError("the policy's thread has ended; its traceback is above, start the node again")
         figures: dict[str, Any] = {
             "chunks": self._chunks,
             "refused": self._refused,

@@ -99,3 +99,15 @@ def test_a_hand_that_has_never_answered_has_no_width_and_keeps_no_wish():
     assert hand.fault.startswith("hand: ")
     assert not hand.counters
     hand.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_hand_whose_thread_has_ended_says_so_and_has_no_width():
+    """Else the last width it read would be published for ever, each time with a fresh stamp."""
+    pytest.importorskip("franky")
+    from como_ros.drivers.gripper import Hand
+
+    hand = Hand(5)  # no address: breaks its thread with an error that no hand raises
+    hand.close()
+    assert hand.width_m is None
+    assert hand.fault == "hand: its thread has ended; start the node again"
