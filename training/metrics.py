@@ -18,6 +18,7 @@ from training.episodes import Episode, load_episodes
 from training.motion import MotionData, MotionNet, difference
 from training.motion_data import ENCODER, motion_data, open_encoder
 from training.probe import probe
+from training.videos import refuse_truth
 
 
 def encode_pairs(net: MotionNet, tokens: np.ndarray, first: np.ndarray, later: np.ndarray) -> np.ndarray:
@@ -32,6 +33,7 @@ def encode_pairs(net: MotionNet, tokens: np.ndarray, first: np.ndarray, later: n
 
 def score(model: Path, bags: Path) -> dict[str, float]:
     """The latent motion's metrics on robot episodes."""
+    refuse_truth(model, bags)
     net, config, found = motion.load(model)
     encoder = open_encoder(model / ENCODER, found.contract)
     contract, episodes = load_episodes(bags, measuring=True)
