@@ -10,7 +10,7 @@ edge: after a fault, a reconnection or a silent supervisor, `teleop` and `policy
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from como_ros.control.interpolation import (
 from como_ros.control.shield import ShieldConfig, Verdict, guard, into_box
 from como_ros.control.supervision import POLICY, READY, STOPPED, TELEOP
 from como_ros.control.tracking import Briskness, OperatorPath, Speeds, TrackingConfig, approach, ease
+from como_ros.errors import ComoError
 
 HOLDING, FOLLOWING = "holding", "following"
 WAITING = ("no pose commanded yet", "commands stopped", "no chunk commanded yet", "chunk ran out")
@@ -52,6 +53,12 @@ class ServoConfig:
     acceleration_rad_s2: float = 15.3
     """Of set-points: 0.9 times what an FR3 may, which is less than a Panda."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if isinstance(value, float) and not 0 < value < float("inf"):
+                raise ComoError(f"servo: {spec.name} must be positive and finite, got {value}")
 
 
 class Servo:

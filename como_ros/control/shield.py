@@ -7,7 +7,7 @@ leaves the last one standing still (the servo then brakes instead); a clamped on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -36,8 +36,13 @@ class ShieldConfig:
     on_jump: Answer = "refuse"
 
     def __post_init__(self) -> None:
+        if not len(self.box_min_m) == len(self.box_max_m) == 3:
+            raise ComoError(f"workspace box needs x, y and z: {self.box_min_m} to {self.box_max_m}")
         if not all(low < high for low, high in zip(self.box_min_m, self.box_max_m, strict=True)):
             raise ComoError(f"workspace box is empty: {self.box_min_m} to {self.box_max_m}")
+        for name in ("on_box", "on_speed", "on_jump"):
+            if getattr(self, name) not in get_args(Answer):
+                raise ComoError(f"shield: {name} is {getattr(self, name)!r}; known answers: clamp, refuse")
         for name in ("max_speed_m_s", "max_turn_rad_s", "max_jump_m", "max_jump_rad", "max_age_s"):
             if not getattr(self, name) > 0:
                 raise ComoError(f"shield: {name} must be positive, got {getattr(self, name)}")

@@ -47,6 +47,11 @@ class LoopConfig:
     servo: ServoConfig = field(default_factory=ServoConfig)
     shield: ShieldConfig = field(default_factory=ShieldConfig)
 
+    def __post_init__(self) -> None:
+        slowest_hz = 1 / self.servo.max_dt_s
+        if not slowest_hz <= self.rate_hz <= 1000:
+            raise ComoError(f"the arm's rate_hz must lie in {slowest_hz:.0f} to 1000, got {self.rate_hz}")
+
 
 class ArmLoop:
     """Runs from construction to `close`."""

@@ -10,6 +10,7 @@ from como_ros.control.interpolation import Setpoint
 from como_ros.control.servo import FOLLOWING, HOLDING, Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.speakers import Speakers
+from como_ros.errors import ComoError
 
 MS = 1_000_000
 START = np.array([0.5, 0, 0.3, 1, 0, 0, 0])
@@ -371,6 +372,13 @@ def test_whatever_is_sent_by_random_chunks_stays_slow_and_smooth(seed):
     changes = np.diff([s.twist for s in bench.sent], axis=0) / 0.01
     assert np.linalg.norm(changes[:, :3], axis=1).max() < 1.7 * ServoConfig.acceleration_m_s2
     assert np.linalg.norm(changes[:, 3:], axis=1).max() < 1.05 * ServoConfig.acceleration_rad_s2
+
+
+@pytest.mark.parametrize("field", ["blend_s", "stop_s", "heartbeat_timeout_s", "max_dt_s"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused_before_anything_moves(field, value):
+    with pytest.raises(ComoError, match=f"{field} must be positive and finite"):
+        ServoConfig(**{field: value})
 
 
 def test_a_late_tick_does_not_leap():

@@ -136,6 +136,14 @@ def test_an_empty_box_is_refused_at_once():
         ShieldConfig(box_min_m=(0.9, 0, 0))
     with pytest.raises(ComoError, match="max_age_s must be positive, got 0"):
         ShieldConfig(max_age_s=0)
+    with pytest.raises(ComoError, match="needs x, y and z"):
+        ShieldConfig(box_min_m=(0.2, -0.4))
+
+
+@pytest.mark.parametrize("field", ["on_box", "on_speed", "on_jump"])
+def test_an_answer_that_is_none_is_refused_and_not_taken_for_the_other_one(field):
+    with pytest.raises(ComoError, match=f"{field} is 'refuze'; known answers: clamp, refuse"):
+        ShieldConfig(**{field: "refuze"})
 
 
 def test_both_robots_have_a_table_and_an_unknown_one_is_named():
