@@ -35,7 +35,7 @@ from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import Refused, message_class, publisher, subscription
+from como_ros.nodes.wiring import Refused, every, message_class, publisher, subscription
 
 STATE_TOPIC, CHUNK_TOPIC = "/supervisor/state", "/arm/command/chunk"
 LEASE_S = 0.1
@@ -95,7 +95,7 @@ class ArmNode(Node):
         self._subscribe()
         self._offer("/arm/home", self._loop.home)
         self._offer("/arm/recover", self._loop.recover)
-        self.create_timer(0.1, self._say_changes)
+        every(self, 0.1, self._say_changes)
 
     def _subscribe(self) -> None:
         for topic, act in (

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from como_ros.nodes.wiring import every
+
 PERIOD_S = 1.0
 
 
@@ -27,7 +29,7 @@ class HealthReporter:
         self._node = node
         self._report = report
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        node.create_timer(PERIOD_S, self.publish)
+        every(node, PERIOD_S, self.publish)
 
     def publish(self) -> None:
         health = self._report()

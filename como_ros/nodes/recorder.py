@@ -23,7 +23,7 @@ from como_ros.bag_writer import INTERRUPTED, BagError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import message_class, profile, publisher, trigger
+from como_ros.nodes.wiring import every, message_class, profile, publisher, trigger
 from como_ros.recording import EpisodeShelf, Recording
 from policies.spaces import Contract
 
@@ -70,7 +70,7 @@ class RecorderNode(Node):
         for name, outcome in KEPT_AS.items():
             trigger(self, f"/recorder/{name}", partial(self._keep, outcome))
         trigger(self, "/recorder/discard", self._discard)
-        self.create_timer(1.0, self._publish_state)
+        every(self, 1.0, self._publish_state)
         self._publish_state()
 
     def destroy_node(self) -> None:

@@ -14,7 +14,7 @@ from como_ros.control.supervision import REQUESTS, STOPPED, Supervision
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import publisher, subscription, trigger
+from como_ros.nodes.wiring import every, publisher, subscription, trigger
 
 FAILED = "inference failed"
 
@@ -39,7 +39,7 @@ class SupervisorNode(Node):
         subscription(self, "/diagnostics", self._on_diagnostics)
         for name in REQUESTS:
             trigger(self, f"/supervisor/{name}", partial(self._request, name))
-        self.create_timer(1 / self._config.heartbeat_hz, self._tick)
+        every(self, 1 / self._config.heartbeat_hz, self._tick)
         self._publish()
 
     def _request(self, name: str) -> str:

@@ -20,7 +20,7 @@ from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import Refused, publisher, subscription
+from como_ros.nodes.wiring import Refused, every, publisher, subscription
 
 DEVICES = ("scripted",)
 STALE_S = 0.2
@@ -61,7 +61,7 @@ class TeleopNode(Node):
         self._malformed = Refused(self)
         subscription(self, "/arm/ee_pose", self._malformed.guard("/arm/ee_pose", self._on_ee_pose))
         HealthReporter(self, self._report)
-        self.create_timer(1 / config.rate_hz, self._tick)
+        every(self, 1 / config.rate_hz, self._tick)
 
     def _on_ee_pose(self, message: Any) -> None:
         self._ee_pose7, self._ee_stamp_ns = wire.pose7_from_msg(message), wire.stamp_ns(message)
