@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,8 +20,15 @@ from como_ros.lab.client import LabClient
 LAB_READY_S = 120.0
 NODES_READY_S = 60.0
 GRACE_S = 5.0
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
+# Run by the child itself, before it becomes the process: no orphan drives a robot when its parent is killed.
+# The kernel keeps the signal asked for (PR_SET_PDEATHSIG) over exec; a parent gone before is seen as another.
+LEASHED = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the parent is gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class Running:
@@ -55,13 +62,12 @@ class Running:
     def _spawn(self, process: Process) -> subprocess.Popen[bytes]:
         with self.log(process.name).open("wb") as log:
             return subprocess.Popen(
-                process.command,
+                [sys.executable, "-ISc", LEASHED, str(os.getpid()), *process.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
             )
 
     def log(self, name: str) -> Path:
@@ -80,27 +86,30 @@ class Running:
                 raise ComoError(f"{process.name} ended with code {code}, saying: {said} (whole log: {log})")
 
     def stop(self) -> None:
-        """Ask every process to end, last started first, and end those that do not."""
-        for _, child in reversed(self._started):
-            _signal_group(child, signal.SIGTERM)
-        deadline = time.monotonic() + self._grace_s
-        for _, child in reversed(self._started):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(max(0.0, deadline - time.monotonic()))
-            _signal_group(child, signal.SIGKILL)
-            child.wait()
+        """Ask every process to end, last started first, and end those that do not.
+
+        Whoever is impatient and interrupts again cuts the wait short, and leaves nobody behind.
+        """
+        ending = self._started[::-1]
         self._started.clear()
+        try:
+            for _, child in ending:
+                _signal_group(child, signal.SIGTERM)
+            deadline = time.monotonic() + self._grace_s
+            for _, child in ending:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(max(0.0, deadline - time.monotonic()))
+        finally:
+            for _, child in ending:
+                _signal_group(child, signal.SIGKILL)
+            for _, child in ending:
+                child.wait()
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
     """To the process and to whatever it started itself."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, number)
-
-
-def _die_with_parent() -> None:
-    """In the child: no orphan drives a robot when its parent is killed."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from como_ros.errors import ComoError
 from como_ros.graphs import Deployment, Process, environment, graph
-from como_ros.up import Running
+from como_ros.up import Running, stop_signals_interrupt
 
 STUBBORN = """
     import signal, subprocess, sys, time
@@ -22,6 +23,14 @@ STUBBORN = """
     time.sleep(600)
 """
 
+DEAF = """
+    import signal, time
+    signal.signal(signal.SIGTERM, lambda *_: print("told", flush=True))
+    print("here", flush=True)
+    while True:
+        time.sleep(600)
+"""
+
 
 @pytest.fixture
 def modules(tmp_path, monkeypatch):
@@ -29,6 +38,7 @@ def modules(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     (tmp_path / "sleeper.py").write_text("import time; time.sleep(600)")
     (tmp_path / "stubborn.py").write_text(textwrap.dedent(STUBBORN))
+    (tmp_path / "deaf.py").write_text(textwrap.dedent(DEAF))
     (tmp_path / "loser.py").write_text("import sys; sys.exit('the arm is gone')")
     return tmp_path
 
@@ -41,7 +51,7 @@ def alive(pid: int) -> bool:
 
 
 def wait_for(true, what: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not true():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
@@ -83,10 +93,26 @@ def test_killing_the_parent_outright_takes_its_processes_along(modules):
     )
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
-    time.sleep(0.3)
+    wait_for(lambda: "sleeper" in Path(f"/proc/{pid}/cmdline").read_text(), "the child never began")
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
     wait_for(lambda: not alive(pid), "the child outlived its killed parent")
+
+
+def test_a_second_interrupt_while_processes_end_leaves_nobody_behind(modules):
+    running = Running([Process("deaf", "deaf")], modules / "logs", {}, grace_s=600)
+    running.__enter__().start()
+    log, pid = running.log("deaf"), running.pid("deaf")
+    wait_for(lambda: "here" in log.read_text(), "the child never began")
+
+    def interrupt() -> None:
+        wait_for(lambda: "told" in log.read_text(), "nobody was asked to end")
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with stop_signals_interrupt(), pytest.raises(KeyboardInterrupt):
+        running.stop()
+    assert not alive(pid)
 
 
 def test_the_lab_comes_first_and_only_where_asked_for(tmp_path):
