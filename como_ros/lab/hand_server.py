@@ -11,6 +11,8 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from franka_sim.gripper.physics import FrankaHandPhysics
@@ -49,11 +51,21 @@ class LabHand(FrankaHandPhysics):
         super().__init__(physics)
         self._fingers: FingerServo = physics.fingers
         self._newest = 0
+        self._turn = threading.Lock()
 
     def take_over(self) -> int:
         """Abort whatever runs; returns the newcomer's ticket."""
-        self._newest += 1
-        return self._newest
+        with self._turn:
+            self._newest += 1
+            return self._newest
+
+    @contextmanager
+    def _turn_of(self, ticket: int) -> Iterator[None]:
+        """Nothing newer begins meanwhile; where it has, a command that comes late changes nothing."""
+        with self._turn:
+            if ticket != self._newest:
+                raise AbortedError
+            yield
 
     def run(self, ticket: int, command: GripperCommand, payload: bytes) -> bool:
         """One command to its end; `AbortedError` when a newer one takes over, ComoError when impossible."""
@@ -65,23 +77,27 @@ class LabHand(FrankaHandPhysics):
             return self._close_on(ticket, GraspRequest.from_bytes(payload))
         if command != GripperCommand.kStop:
             raise ComoError(f"unknown hand command {command}")
-        self._fingers.stop()
+        with self._turn_of(ticket):
+            self._fingers.stop()
         return True
 
     def _move(self, ticket: int, request: MoveRequest) -> bool:
-        self.is_grasped = False
-        self._fingers.move(request.width, request.speed)
+        with self._turn_of(ticket):
+            self.is_grasped = False
+            self._fingers.move(request.width, request.speed)
         return abs(self._settle(ticket, request.speed) - request.width) < REACHED_M
 
     def _close_on(self, ticket: int, request: GraspRequest) -> bool:
         if not 0 <= request.width <= MAX_WIDTH_M:
             raise ComoError(f"width {request.width} m is outside the hand's stroke 0..{MAX_WIDTH_M} m")
-        self.is_grasped = False
-        self._fingers.grasp(request.speed, request.force)
+        with self._turn_of(ticket):
+            self.is_grasped = False
+            self._fingers.grasp(request.speed, request.force)
         final = self._settle(ticket, request.speed)
         fits = request.width - request.epsilon_inner < final < request.width + request.epsilon_outer
-        self.is_grasped = fits and not self._fingers.jammed
-        return self.is_grasped
+        with self._turn_of(ticket):
+            self.is_grasped = fits and not self._fingers.jammed
+            return self.is_grasped
 
     def _settle(self, ticket: int, speed: float) -> float:
         """Wait until the fingers have done what they can and rest; returns their width."""

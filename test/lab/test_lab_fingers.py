@@ -1,11 +1,16 @@
 """The law of the hand's fingers, on two plain masses with something soft between them or nothing."""
 
+import os
+import struct
 from dataclasses import dataclass, field
 
 import pytest
+from franka_sim.gripper.protocol import GripperCommand
 
 from como_ros.errors import ComoError
+from como_ros.lab.arm import LabArm, LabConfig
 from como_ros.lab.fingers import MAX_FORCE_N, MAX_SPEED_M_S, FingerServo
+from como_ros.lab.hand_server import AbortedError, LabHand
 
 MASS_KG, FRICTION_N_S_M, DT_S = 0.117, 10.0, 0.001
 
@@ -100,6 +105,26 @@ def test_jammed_fingers_stay_whatever_is_ordered():
     servo.move(0.0, 0.1)
     fingers.run(servo, 1.0)
     assert fingers.width_m == pytest.approx(0.0, abs=2e-4)
+
+
+def test_a_hand_command_that_comes_late_does_not_undo_a_newer_one():
+    world = LabArm(LabConfig(state=f"test_hand_{os.getpid()}"), on_ready=lambda: None)
+    world.initialize_simulation()
+    hand = LabHand(world)
+    late, newest = hand.take_over(), hand.take_over()
+    hand.run(newest, GripperCommand.kStop, b"")
+    late_orders = {
+        GripperCommand.kHoming: b"",
+        GripperCommand.kMove: struct.pack("<dd", 0.0, 0.1),
+        GripperCommand.kGrasp: struct.pack("<ddddd", 0.0, 0.1, 0.1, 0.1, 40.0),
+        GripperCommand.kStop: b"",
+    }
+    for command, payload in late_orders.items():
+        with pytest.raises(AbortedError):
+            hand.run(late, command, payload)
+    world.step(500)
+    assert world.get_finger_state()["q"].sum() == pytest.approx(0.08, abs=1e-3)
+    world.shared.close()
 
 
 @pytest.mark.parametrize(
