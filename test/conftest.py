@@ -5,14 +5,19 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is first imported, which a test may do before us
 sys.path.insert(0, str(Path(__file__).parent))  # makes ros_probe importable
 
 from reactions import ROWS, Reactions
+from ros_domain import domain
 
-_count = itertools.count()
+hypothesis.settings.register_profile("patient", deadline=None)  # a stalled machine is not a failure
+hypothesis.settings.load_profile("patient")
+
+_count = itertools.count(os.getpid())
 _reactions = Reactions()
 
 
@@ -39,11 +44,13 @@ def reaction():
 
 @pytest.fixture
 def own_domain(monkeypatch):
-    """A ROS domain no other test uses."""
+    """A ROS domain no other test uses, of this run or another."""
     pytest.importorskip("rclpy")
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + (os.getpid() + next(_count)) % 100))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+    with domain(next(_count)) as number:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
+        yield
 
 
 @pytest.fixture
