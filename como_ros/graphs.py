@@ -149,7 +149,7 @@ def _policy(deployment: Deployment) -> Process:
         raise ComoError(
             f"{deployment.bundle} is no bundle: it has no manifest.json; make one with `como export`"
         )
-    return _node("policy", bundle=deployment.bundle)
+    return _node("policy", bundle=deployment.bundle, robot=deployment.robot)
 
 
 def _teleop(deployment: Deployment) -> Process:
@@ -160,4 +160,4 @@ def _teleop(deployment: Deployment) -> Process:
 
 def _recorder(deployment: Deployment) -> Process:
     spread = deployment.spread if deployment.lab else ""
-    return _node("recorder", out=deployment.out, task=deployment.task, spread=spread)
+    return _node("recorder", out=deployment.out, task=deployment.task, spread=spread, robot=deployment.robot)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,16 @@ from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import Refused, publisher, subscription
 from policies import runtime
 from policies.chunks import ChunkScheduler, ScheduleConfig
-from policies.spaces import ActionChunk, Intent, Observation, image_key
+from policies.spaces import (
+    ACTION_DIM,
+    CAMERAS,
+    STATE_DIM,
+    ActionChunk,
+    Contract,
+    Intent,
+    Observation,
+    image_key,
+)
 from policies.timeline import Gap, Timeline, observation_at, observation_streams
 
 COMMANDER_LEASE_S = 0.1
@@ -47,6 +56,8 @@ TOPICS_READ = ("/arm/joint_states", "/arm/ee_pose")
 class PolicyConfig:
     bundle: str
     """Folder of the compiled policy."""
+    robot: str = "panda"
+    """The arm it is to move: panda or fr3."""
     replan_every: int = 4
     intent_rate_hz: float = 5.0
     """How often at most the intent is renewed."""
@@ -63,8 +74,9 @@ class PolicyNode(Node):
         self._thread = threading.Thread(target=self._work, name="policy", daemon=True)
         self._config = declare_config(self, PolicyConfig)
         self._policy = runtime.load(Path(self._config.bundle))
-        self._policy.warm_up()
         contract = self._policy.contract
+        _require_made_for(self._config, contract)
+        self._policy.warm_up()
         self._timeline = Timeline(observation_streams(contract, self._config.image_max_age_s))
         schedule = ScheduleConfig(self._config.replan_every, self._policy.bundle.prefix_longest)
         self._scheduler = ChunkScheduler(contract, schedule)
@@ -213,6 +225,19 @@ class PolicyNode(Node):
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
         super().destroy_node()
+
+
+def _require_made_for(config: PolicyConfig, contract: Contract) -> None:
+    """All that can be known before the first picture; its size is looked at with every observation."""
+    known = set(contract.cameras) <= set(CAMERAS)
+    offered = replace(
+        contract,
+        robot=config.robot,
+        cameras=contract.cameras if known else CAMERAS,
+        state_dim=STATE_DIM,
+        action_dim=ACTION_DIM,
+    )
+    offered.require(contract, f"bundle {config.bundle}")
 
 
 def main(argv: list[str] | None = None) -> int:

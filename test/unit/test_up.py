@@ -123,6 +123,14 @@ def test_the_lab_comes_first_and_only_where_asked_for(tmp_path):
     assert "lab" not in [p.name for p in graph("autonomous", real)]
 
 
+def test_arm_policy_and_recorder_are_told_which_robot_it_is(tmp_path):
+    """A bag of an FR3 that says panda would teach a policy that the FR3 then refuses."""
+    (tmp_path / "manifest.json").write_text("{}")
+    deployment = Deployment(bundle=str(tmp_path), serials=("1", "2"), robot="fr3")
+    parameters = {process.name: process.parameters for process in graph("autonomous", deployment)}
+    assert {parameters[name]["robot"] for name in ("arm", "policy", "recorder")} == {"fr3"}
+
+
 @pytest.mark.parametrize(
     ("scenario", "deployment", "sentence"),
     [
