@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+
 from ros_domain import domain
 
 OTHER = """

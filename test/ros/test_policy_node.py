@@ -79,13 +79,14 @@ def test_it_is_silent_until_armed_then_sends_timed_chunks_every_four_actions(
     chunks, widths = probe.listen("/arm/command/chunk"), probe.listen("/gripper/command")
     health = probe.listen("/diagnostics")
     processes.node("policy", bundle=f'"{bundle}"')
-    wait_until(lambda: said(health) == "idle: supervisor is ready", "the policy to be up", 30)
+    wait_until(lambda: said(health) == "idle: supervisor is ready", "the policy to be up", 60)
     assert not chunks
     station.state = "policy"
     wait_until(lambda: len(chunks) >= 8, "chunks")
-    gaps_s = np.diff([at for at, _ in chunks[1:8]])
-    assert np.median(gaps_s) == pytest.approx(0.4, abs=0.08)
     arrived, message = chunks[5]
+    gaps_s = np.diff([at for at, _ in chunks[1:8]])
+    stalled_s = probe.stalls.after(time.time_ns() - 5 * 10**9, 5.0)
+    assert np.median(gaps_s) == pytest.approx(0.4, abs=0.08 + stalled_s)
     stamp_ns, offsets_ns, poses = wire.chunk_from_msgs(message)
     ages_s = (time.monotonic() - arrived) + stamp_ns / 1e9 - time.time()
     slack_s = probe.stalls.after(stamp_ns - 10**9, 3.0)
@@ -103,11 +104,12 @@ def test_frozen_cameras_make_it_refuse_cut_the_chunk_short_and_recover(
     chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
     processes.node("policy", bundle=f'"{bundle}"')
     station.state = "policy"
-    wait_until(lambda: len(chunks) >= 3, "chunks", 30)
+    wait_until(lambda: len(chunks) >= 3, "chunks", 60)
     station.images_flow = False
     frozen, frozen_ns = time.monotonic(), time.time_ns()
     wait_until(lambda: said(health).startswith("holding: images/front is"), "the refusal")
-    holds = [at for at, m in chunks if at > frozen and len(m.points) == 1]
+    wait_until(lambda: [m for _, m in list(chunks) if len(m.points) == 1], "the order to hold")
+    holds = [at for at, m in list(chunks) if at > frozen and len(m.points) == 1]
     assert len(holds) == 1
     # maximum age, one camera period, one inference
     reaction("camera frozen", holds[0] - frozen, 0.5 + 0.1 + 0.15, probe.stalls.after(frozen_ns))
@@ -123,7 +125,7 @@ def test_images_of_another_size_are_refused_by_name_and_nothing_is_sent(probe, p
     station.image_hw = (64, 64)
     processes.node("policy", bundle=f'"{bundle}"')
     station.state = "policy"
-    wait_until(lambda: "camera 'front' gives (64, 64, 3)" in said(health), "the refusal", 30)
+    wait_until(lambda: "camera 'front' gives (64, 64, 3)" in said(health), "the refusal", 60)
     assert "camera 'wrist' gives (64, 64, 3)" in said(health)
     assert not chunks
 
@@ -133,7 +135,7 @@ def test_a_malformed_message_is_refused_and_counted_and_the_policy_goes_on(probe
     images, poses = probe.speak("/front/color/image_raw"), probe.speak("/arm/ee_pose")
     processes.node("policy", bundle=f'"{bundle}"')
     station.state = "policy"
-    wait_until(lambda: len(chunks) >= 2, "chunks", 30)
+    wait_until(lambda: len(chunks) >= 2, "chunks", 60)
     images.publish(Image(encoding="bayer_rggb8", height=4, width=4, step=4, data=bytes(16)))
     poses.publish(PoseStamped())
     wait_until(lambda: figures(health)["malformed"] == 2, "the count")
@@ -142,12 +144,12 @@ def test_a_malformed_message_is_refused_and_counted_and_the_policy_goes_on(probe
 
 
 def test_leaving_the_policy_state_silences_it_at_once(probe, processes, station, bundle):
-    chunks = probe.listen("/arm/command/chunk")
+    chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
     processes.node("policy", bundle=f'"{bundle}"')
     station.state = "policy"
-    wait_until(lambda: len(chunks) >= 2, "chunks", 30)
+    wait_until(lambda: len(chunks) >= 2, "chunks", 60)
     station.state = "stopped"
-    time.sleep(0.3)
+    wait_until(lambda: said(health) == "idle: supervisor is stopped", "the policy to be idle")
     count = len(chunks)
     time.sleep(1.0)
     assert len(chunks) == count
@@ -157,7 +159,14 @@ def test_a_damaged_bundle_ends_the_process_before_anything_moves(processes, bund
     with (bundle / "expert.onnx").open("ab") as file:
         file.write(b"x")
     process = processes.node("policy", bundle=f'"{bundle}"')
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "expert.onnx is truncated or altered" in errors
     reaction.shown("tampered")
+
+
+def test_a_bundle_for_another_robot_ends_the_process_before_anything_moves(processes, bundle):
+    process = processes.node("policy", bundle=f'"{bundle}"', robot="fr3")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "was made for another contract: robot: 'fr3' != 'panda'" in errors

@@ -33,10 +33,10 @@ def test_every_message_reaches_the_bag(probe, processes, traffic, tmp_path):
     processes.node("recorder", out=tmp_path, task="pick_place", calibration=tmp_path / "station.json")
     instruction = probe.speak("/policy/instruction")
     instruction.publish(String(data="pick up the cube"))
-    source = traffic(60, 200)
+    source, begun_ns = traffic(60, 200), time.time_ns()
     done, told = probe.call("/recorder/start")
     assert done, told
-    assert source.wait(timeout=30) == 0
+    assert source.wait(timeout=60) == 0
     assert probe.call("/recorder/keep")[0]
     episode = tmp_path / "episode_000000"
     found = counts(episode)
@@ -48,7 +48,8 @@ def test_every_message_reaches_the_bag(probe, processes, traffic, tmp_path):
     row = check_episode(episode)
     assert row["recorder_drops"] == {}
     assert row["problems"] == ["ee_pose was never recorded"]
-    assert 90 < row["rates_hz"]["joints"] < 110
+    paced_s = 200 / row["rates_hz"]["joints"]
+    assert abs(paced_s - 2.0) < 0.2 + probe.stalls.after(begun_ns, 10.0)
 
 
 def test_what_was_flushed_survives_a_kill(processes, probe, traffic, tmp_path, reaction):
@@ -60,7 +61,7 @@ def test_what_was_flushed_survives_a_kill(processes, probe, traffic, tmp_path, r
     wait_until(lambda: len(heard) > 250, "traffic")
     recorder.send_signal(signal.SIGKILL)
     killed_ns = time.time_ns()
-    recorder.wait(timeout=5)
+    recorder.wait(timeout=60)
     meta = bags.read_meta(episode)
     assert (meta.outcome, meta.closed) == (bags.INTERRUPTED, False)
     arrived = [arrival.arrived_ns for arrival in bags.read_arrivals(episode)]
@@ -75,7 +76,7 @@ def test_a_stop_signal_closes_the_bag_cleanly(processes, probe, traffic, tmp_pat
     assert probe.call("/recorder/start")[0]
     wait_until(lambda: len(heard) > 100, "traffic")
     recorder.send_signal(signal.SIGTERM)
-    assert recorder.wait(timeout=10) == 0
+    assert recorder.wait(timeout=60) == 0
     meta = bags.read_meta(tmp_path / "episode_000000")
     assert (meta.outcome, meta.closed) == (bags.INTERRUPTED, True)
     assert counts(tmp_path / "episode_000000")["joints"] > 50
