@@ -167,6 +167,8 @@ class Servo:
             return ""
         if due_ns[-1] < now_ns - 10**9:
             return self._refuse(f"age: the last width was due {(now_ns - due_ns[-1]) / 1e9:.2f} s ago")
+        if early := self._too_early(int(due_ns[0]), now_ns):
+            return early
         if self._state == TELEOP:
             self._widths.put(due_ns, widths)
         else:
@@ -189,9 +191,14 @@ class Servo:
         self.last_refusal = reason
         return reason
 
+    def _too_early(self, due_ns: int, now_ns: int) -> str:
+        if due_ns <= now_ns + round(self._config.max_early_s * 1e9):
+            return ""
+        return self._refuse(f"age: the command is due in {(due_ns - now_ns) / 1e9:.2f} s")
+
     def _refusal(self, first: Setpoint, stamp_ns: int, now_ns: int, aged: bool = True) -> str:
-        if stamp_ns > now_ns + round(self._config.max_early_s * 1e9):
-            return self._refuse(f"age: the command is due in {(stamp_ns - now_ns) / 1e9:.2f} s")
+        if early := self._too_early(stamp_ns, now_ns):
+            return early
         age_s = (now_ns - stamp_ns) / 1e9 if aged else 0.0
         verdict = guard(self._shield, first, self._last, dt_s=1e9, age_s=age_s)
         return self._refuse(verdict.reason) if verdict.refused else ""

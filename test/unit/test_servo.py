@@ -296,6 +296,13 @@ def test_a_pose_stamped_long_ago_or_far_ahead_is_refused():
     assert bench.servo.command_pose(START, bench.now_ns + 2 * 10**9, bench.now_ns).startswith("age")
 
 
+def test_a_width_due_far_ahead_is_refused_and_does_not_open_the_hand_a_minute_later():
+    bench = Bench("teleop")
+    due_ns = np.array([bench.now_ns + 60_000 * MS])
+    assert bench.servo.command_widths(due_ns, np.array([0.08]), bench.now_ns).startswith("age")
+    assert bench.servo.counters["refused age"] == 1
+
+
 def test_widths_come_once_when_due_and_not_while_holding():
     bench = Bench("policy")
     widths = np.array([0.08, 0.0])
