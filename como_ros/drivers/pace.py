@@ -9,7 +9,7 @@ import numpy as np
 
 from como_ros.control.interpolation import Setpoint
 
-STILL_M_S = 1e-3
+STILL_M_S, STILL_RAD_S = 1e-3, 5e-3
 
 
 @dataclass
@@ -32,7 +32,8 @@ class Pace:
         self.worst_late_ms = max(self.worst_late_ms, late_ns / 1e6)
 
     def sent(self, setpoint: Setpoint) -> None:
-        moving = float(np.linalg.norm(setpoint.twist[:3])) > STILL_M_S
+        linear, angular = (float(np.linalg.norm(part)) for part in (setpoint.twist[:3], setpoint.twist[3:]))
+        moving = linear > STILL_M_S or angular > STILL_RAD_S
         if self.moving and not moving:
             self.still_since_ns = time.time_ns()
         self.moving = moving
