@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
+from como_ros.control.gains import CONTACT_N
+
 PER_MINUTE = 3
 MINUTE_NS = 60_000_000_000
 REFLEX = "Reflex"
@@ -34,6 +38,7 @@ SERIOUS = {
     "communication_constraints_violation": "commands came too late: check cable, kernel and governor",
     "max_goal_pose_deviation_violation": "the arm was held back: look what holds it",
 }
+REST_RAD_S = 0.05
 UNKNOWN = "look at the arm and at Desk"
 
 
@@ -63,3 +68,14 @@ class Triage:
             return Ruling(f"{advice}, {PER_MINUTE + 1} times in a minute: look at what commands it", False)
         self._cleared_ns.append(now_ns)
         return Ruling(advice, clear=True)
+
+
+def is_at_rest(dq: np.ndarray) -> bool:
+    """Whether joints of these rates stand still."""
+    return bool(np.abs(dq).max() < REST_RAD_S)
+
+
+def touch(wrench: np.ndarray) -> str:
+    """What presses on a stopped arm, or nothing; force and torque at the end effector."""
+    force_n = float(np.linalg.norm(wrench[:3]))
+    return f"something presses on it with {force_n:.0f} N: look, then recover" if force_n > CONTACT_N else ""

@@ -1,8 +1,18 @@
 """What may be cleared without a person: little, rarely, and never what is not known."""
 
+import numpy as np
 import pytest
 
-from como_ros.control.triage import HARMLESS, MINUTE_NS, PER_MINUTE, REFLEX, SERIOUS, Triage
+from como_ros.control.triage import (
+    HARMLESS,
+    MINUTE_NS,
+    PER_MINUTE,
+    REFLEX,
+    SERIOUS,
+    Triage,
+    is_at_rest,
+    touch,
+)
 
 
 @pytest.mark.parametrize("name", SERIOUS)
@@ -41,3 +51,11 @@ def test_no_more_than_three_are_cleared_in_a_minute():
     assert not refused.clear
     assert "4 times in a minute" in refused.advice
     assert triage.judge(names, REFLEX, MINUTE_NS + 1).clear
+
+
+def test_an_arm_that_moves_or_is_pressed_on_is_not_cleared_by_itself():
+    """A jump of our own commands can push the arm against somebody before it trips the robot."""
+    assert is_at_rest(np.full(7, 0.01))
+    assert not is_at_rest(np.array([0, 0, 0, -0.2, 0, 0, 0]))
+    assert touch(np.array([3.0, -4.0, 5.0, 0, 0, 0])) == ""
+    assert touch(np.array([0, 0, -31.0, 0, 0, 0])).startswith("something presses on it with 31 N")
