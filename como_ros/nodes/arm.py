@@ -27,7 +27,7 @@ from std_srvs.srv import Trigger
 from como_ros import wire
 from como_ros.control.servo import ServoConfig
 from como_ros.control.shield import ShieldConfig
-from como_ros.control.speakers import Speakers
+from como_ros.control.speakers import ALONE_NS, CHUNKS_ALONE_NS, Speakers
 from como_ros.drivers.arm_loop import CONNECTING, FAULT, ArmLoop, LoopConfig
 from como_ros.drivers.franka import ArmState, FrankaConfig
 from como_ros.drivers.priority import run_before_others
@@ -136,7 +136,8 @@ class ArmNode(Node):
 
     def _guarded(self, topic: str, act: Callable[[Any], None]) -> Callable[[Any, Any], None]:
         """A message that does not read as a command is refused whole and counted, a second speaker stops."""
-        speakers, guarded = Speakers(), self._refused.guard(topic, act)
+        speakers = Speakers(CHUNKS_ALONE_NS if topic == CHUNK_TOPIC else ALONE_NS)
+        guarded = self._refused.guard(topic, act)
 
         def callback(message: Any, info: Any) -> None:
             if speakers.two(info["publisher_gid"]["data"], time.monotonic_ns()):

@@ -9,7 +9,7 @@ from como_ros.bench_servo import run_bench
 from como_ros.control.interpolation import Setpoint
 from como_ros.control.servo import FOLLOWING, HOLDING, Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
-from como_ros.control.speakers import Speakers
+from como_ros.control.speakers import CHUNKS_ALONE_NS, Speakers
 from como_ros.errors import ComoError
 
 MS = 1_000_000
@@ -239,6 +239,13 @@ def test_two_speakers_within_a_second_are_two_and_a_restarted_one_is_one():
     assert speakers.two(b"b", second)
     assert speakers.two(b"a", second + 1)
     assert not speakers.two(b"c", 3 * second)
+
+
+def test_two_policies_that_send_whole_chunks_are_two():
+    speakers, chunk_ns = Speakers(CHUNKS_ALONE_NS), 1_600 * MS
+    said = [speakers.two(b"a", at) for at in range(0, 4 * chunk_ns, chunk_ns)]
+    assert not any(said)
+    assert speakers.two(b"b", 4 * chunk_ns)
 
 
 def test_a_reset_while_ready_lets_the_next_arming_count():
