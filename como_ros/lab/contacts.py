@@ -1,9 +1,4 @@
-"""What the arm feels: external torques and wrench from MuJoCo's contacts, contact levels, collision reflex.
-
-Signs are libfranka's: what the robot does to its surroundings is positive, so an arm that presses on the
-table shows a negative z force and one that carries something a positive one. Nothing is subtracted for a
-configured load. An arm that touches nothing feels nothing: unlike a real one, the lab knows its own model.
-"""
+"""What the robot behind the protocol says of contacts: external torque and wrench, levels, reflex."""
 
 from __future__ import annotations
 
@@ -15,12 +10,8 @@ import numpy as np
 from franka_sim.franka_protocol import SetCollisionBehaviorCommand
 from franka_sim.limits.checker import Violation
 
-CUTOFF_HZ = 10.0
-"""Of the low-pass on the torques; libfranka names no figure."""
-SMALLEST_NM = 1e-6
-"""Filtered torques below this are nothing."""
-SMALLEST_PIVOT = 1e-6
-"""Keeps the wrench finite where the Jacobian loses rank; at home its squares are 4e-3 and more."""
+from como_ros.lab.touch import Touch, largest
+
 ACCELERATING_RAD_S2 = 1.0
 """A joint that changes speed faster than this is judged by the acceleration thresholds."""
 JOINT_REFLEX, CARTESIAN_REFLEX = 6, 7
@@ -34,10 +25,8 @@ class ContactSensor:
 
     def __init__(self, model: mujoco.MjModel, arm_dofs: np.ndarray) -> None:
         self._model, self._arm = model, arm_dofs
-        self._gain = 1 - np.exp(-2 * np.pi * CUTOFF_HZ * model.opt.timestep)
+        self._touch = Touch()
         self._joint_forces = np.zeros(model.nv)
-        self._square, self._projected = np.zeros((6, 6)), np.zeros(6)
-        self._torque = np.zeros(len(arm_dofs))
         self.ee_t_k = np.eye(4)
         """Stiffness frame in the end effector's, as the client set it."""
         self.peak_torque_nm = self.peak_force_n = 0.0
@@ -45,32 +34,17 @@ class ContactSensor:
 
     def read(self, data: mujoco.MjData, jacobian: np.ndarray, ee_pose: np.ndarray) -> dict[str, np.ndarray]:
         """The fields of the robot's state; Jacobian and pose are the end effector's, in the base frame."""
-        self._torque = torque = self._torque + self._gain * (self._raw(data) - self._torque)
-        largest = _largest(torque)
-        if largest < SMALLEST_NM:
-            torque[:] = 0.0
-            return _fields(torque, np.zeros(6), np.zeros(6))
-        wrench = self._wrench(jacobian)
+        self._touch.feel(self._raw(data), self._model.opt.timestep)
+        torque, wrench = self._touch.torque_nm, self._touch.wrench(jacobian)
+        if not torque.any():
+            return _fields(torque, wrench, np.zeros(6))
         rotation = ee_pose[:3, :3]
         turn, lever = rotation @ self.ee_t_k[:3, :3], rotation @ self.ee_t_k[:3, 3]
         if lever.any():
             wrench[3:] -= np.cross(lever, wrench[:3])
-        self.peak_torque_nm = max(self.peak_torque_nm, largest)
-        self.peak_force_n = max(self.peak_force_n, _largest(wrench[:3]))
+        self.peak_torque_nm = max(self.peak_torque_nm, largest(torque))
+        self.peak_force_n = max(self.peak_force_n, largest(wrench[:3]))
         return _fields(torque, wrench, (wrench.reshape(2, 3) @ turn).reshape(6))
-
-    def _wrench(self, jacobian: np.ndarray) -> np.ndarray:
-        """The wrench that makes these torques, by least squares.
-
-        In MuJoCo's own algebra: numpy's may wait for threads of its own, which a real-time thread starves.
-        """
-        wrench = np.zeros(6)
-        rows = np.ascontiguousarray(jacobian)
-        mujoco.mju_mulMatMatT(self._square, rows, rows)
-        mujoco.mju_mulMatVec(self._projected, rows, self._torque)
-        mujoco.mju_cholFactor(self._square, SMALLEST_PIVOT)
-        mujoco.mju_cholSolve(wrench, self._square, self._projected)
-        return wrench
 
     def _raw(self, data: mujoco.MjData) -> np.ndarray:
         """Torques by which the arm acts on what it touches; the solver lists contacts last."""
@@ -81,10 +55,6 @@ class ContactSensor:
         force[:others] = 0.0
         mujoco.mj_mulJacTVec(self._model, data, self._joint_forces, force)
         return -self._joint_forces[self._arm]
-
-
-def _largest(values: np.ndarray) -> float:
-    return max(map(abs, values.tolist()))
 
 
 def _fields(torque: np.ndarray, base: np.ndarray, stiffness: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,8 +11,6 @@ drive the lab's fingers. And where the robot would stop with a collision reflex,
 
 from __future__ import annotations
 
-import math
-
 import mujoco
 import numpy as np
 
@@ -21,14 +19,11 @@ from como_ros.control.gains import COLLISION_N, COLLISION_NM
 from como_ros.control.grip import GripConfig, HandCommand, decide
 from como_ros.lab import scene
 from como_ros.lab.fingers import FingerServo
+from como_ros.lab.touch import Touch
 
 MAX_TORQUE_STEP_NM = 1.0
 CUTOFF_HZ = 100.0
 """Of libfranka's low-pass, which every command passes."""
-FEELING_HZ = 10.0
-"""Of the low-pass on external torques, as the lab's protocol feels them."""
-SMALLEST_NM = 1.0
-"""Torques below this stop nothing."""
 AXES = ("N along x", "N along y", "N along z", "Nm about x", "Nm about y", "Nm about z")
 
 
@@ -116,33 +111,34 @@ class HandController:
         self._applied[:] = self._servo.forces(self._places.tolist(), self._speeds.tolist(), self._dt)
 
 
-class CollisionReflex:
+class CollisionStop:
     """Feels what the arm touches, and stops the robot when it is too much, until `reset`."""
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         arm = _contiguous(scene.joint_addresses(model, scene.ARM_JOINTS)[1])
-        self._touched = data.qfrc_constraint[arm]  # nothing but contact acts there, short of a joint's end
-        self._dt = model.opt.timestep
-        self._torque, self._sum = np.zeros(7), np.zeros(7)
+        self._pushed = data.qfrc_constraint[arm]  # nothing but contact acts there, short of a joint's end
+        self._dt, self._sum = model.opt.timestep, np.zeros(7)
+        self.reset()
+
+    def reset(self) -> None:
+        self._touch, self.wrench = Touch(), np.zeros(6)
+        """Of the end effector on what it touches, N and Nm in the base frame, as of the last `judge`."""
+        self._sum[:] = 0
         self.stopped = ""
         """Why, or nothing while the robot runs."""
 
-    def reset(self) -> None:
-        self._torque[:], self._sum[:], self.stopped = 0, 0, ""
-
-    def feel(self) -> None:
+    def add(self) -> None:
         """After every step."""
-        self._sum += self._touched
+        self._sum -= self._pushed
 
     def judge(self, jacobian: np.ndarray, steps: int) -> None:
-        """After some steps; the wrench is the one that makes these torques, by least squares."""
-        gain = 1 - math.exp(-2 * math.pi * FEELING_HZ * self._dt * steps)
-        self._torque += gain * (self._sum / max(steps, 1) - self._torque)
+        """After some steps."""
+        self._touch.feel(self._sum / max(steps, 1), self._dt * steps)
         self._sum[:] = 0
-        torque = np.abs(self._torque)
-        if self.stopped or torque.max() < SMALLEST_NM:
+        self.wrench = self._touch.wrench(jacobian)
+        if self.stopped or not self.wrench.any():
             return
-        wrench = np.abs(np.linalg.solve(jacobian @ jacobian.T, jacobian @ self._torque))
+        torque, wrench = np.abs(self._touch.torque_nm), np.abs(self.wrench)
         axis, joint = int(wrench.argmax()), int(torque.argmax())
         if wrench[axis] > COLLISION_N:
             self.stopped = f"collision: {wrench[axis]:.0f} {AXES[axis]} stopped the arm"

@@ -151,9 +151,11 @@ class _Scribe:
 
     def _note_state(self, now: int) -> None:
         lab, joints, pose = self._lab, _blank("/arm/joint_states"), _blank("/arm/ee_pose")
+        wrench = wire.fill_wrench(_blank("/arm/external_wrench"), lab.wrench, now)
         wire.fill_joint_states(joints, lab.joints, lab.joint_velocities, lab.width_m, now)
         self._send("/arm/joint_states", joints, now)
         self._send("/arm/ee_pose", wire.fill_pose(pose, lab.ee_pose7, now), now)
+        self._send("/arm/external_wrench", wrench, now)
 
     def _note_width(self, width_m: float, now: int) -> None:
         point = partial(typestore.message, "trajectory_msgs/msg/JointTrajectoryPoint")

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from como_ros.lab import scene
-from como_ros.lab.controller import CollisionReflex, HandController, ImpedanceController
+from como_ros.lab.controller import CollisionStop, HandController, ImpedanceController
 from como_ros.lab.operator import Plan
 from como_ros.lab.render import Renderer
 from como_ros.lab.tasks import Layout, Task
@@ -32,7 +32,7 @@ class FastLab:
         self.data = mujoco.MjData(self.model)
         self._arm = ImpedanceController(self.model, self.data)
         self._hand = HandController(self.model, self.data)
-        self._reflex = CollisionReflex(self.model, self.data)
+        self._collision = CollisionStop(self.model, self.data)
         self._held: Setpoint | None = None
         self._renderer = Renderer(self.model, image_hw) if render else None
         self._site = self.model.site("tcp").id
@@ -47,7 +47,7 @@ class FastLab:
         self.task.place(self.model, self.data, layout)
         self._arm.reset()
         self._hand.reset()
-        self._reflex.reset()
+        self._collision.reset()
         self._held = None
         return layout
 
@@ -73,6 +73,11 @@ class FastLab:
         return float(self.data.qpos[self._finger_q].sum())
 
     @property
+    def wrench(self) -> np.ndarray:
+        """Of the end effector on what it touches: N and Nm in the base frame, signed as by libfranka."""
+        return self._collision.wrench
+
+    @property
     def state(self) -> np.ndarray:
         return spaces.pack_state(self.ee_pose7, self.width_m, self.joints)
 
@@ -95,8 +100,8 @@ class FastLab:
             self._arm.apply(position, wxyz, twist)
             self._hand.apply()
             mujoco.mj_step(self.model, self.data)
-            self._reflex.feel()
-        self._reflex.judge(self._arm.jacobian, steps)
+            self._collision.add()
+        self._collision.judge(self._arm.jacobian, steps)
         if self.stopped and self._held is None:
             self._held = self.ee_pose7, np.zeros(6), width
 
@@ -110,7 +115,7 @@ class FastLab:
     @property
     def stopped(self) -> str:
         """The collision that has stopped the arm for the rest of the episode, or nothing."""
-        return self._reflex.stopped
+        return self._collision.stopped
 
     def success(self) -> tuple[bool, str]:
         """(done, why not); an arm that a collision has stopped does nothing more."""

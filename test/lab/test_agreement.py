@@ -10,12 +10,13 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+import pytest
 from lab_moves import go_home, paced
 from lab_server import running_lab
 
 from como_ros.bench_agreement import run_bench
+from como_ros.control.gains import COLLISION_N, COLLISION_NM
 from como_ros.drivers.franka import FrankaArm, FrankaConfig
-from como_ros.lab.controller import COLLISION_N, COLLISION_NM
 from como_ros.lab.fast import FastLab
 from como_ros.lab.operator import OPEN_M
 from como_ros.lab.tasks import TASKS, get_task
@@ -24,6 +25,7 @@ from policies.spaces import matrix_from_quaternion, quaternion_from_matrix
 ROOT = Path(__file__).parents[2]
 SECONDS = 10.0
 STEP_M = 0.05
+FASTEST_M_S, FASTEST_RAD_S = 0.4, 0.8
 HIGHER_M = np.array([0, 0, 0.12, 0, 0, 0, 0])
 
 
@@ -55,12 +57,13 @@ def _swing(start: np.ndarray, time_s: float) -> tuple[np.ndarray, np.ndarray]:
 
 def record(arm: FrankaArm, client) -> list[dict]:
     """What the arm was told, and where it was in the lab's own time just after."""
-    start, rows = arm.read().pose7, [{**client.truth(), "told": None}]
+    start, rows = arm.read().pose7, [{**client.truth(), "told": None, "took_s": 0.0}]
     for elapsed_s in paced(SECONDS):
         told = set_point(start, elapsed_s)
+        begun = time.monotonic()
         arm.set_target(*told)
         assert arm.fault() == ""
-        rows.append({**client.truth(), "told": told})
+        rows.append({**client.truth(), "told": told, "took_s": time.monotonic() - begun})
     return rows
 
 
@@ -90,13 +93,14 @@ def test_fast_mode_moves_as_the_real_client_does(record_property):
     apart_mm = 1e3 * np.linalg.norm(fast[:, :3] - real[:, :3], axis=1)
     turned = 2 * np.arccos(np.clip(np.abs(np.sum(fast[:, 3:] * real[:, 3:], axis=1)), 0, 1))
     rms_mm = float(np.sqrt(np.mean(apart_mm**2)))
+    unsure_s = max(row["took_s"] for row in rows)  # of when the arm was told
     said = f"{rms_mm:.2f} mm RMS, {apart_mm.max():.2f} mm at most, {turned.max() * 1e3:.1f} mrad at most"
     record_property("apart", said)
     assert np.ptp(real[:, 1]) > 0.08, "the arm hardly moved"
     assert np.linalg.norm(real[:, :3] - told[:, :3], axis=1).max() > 0.02, "nothing in it was hard to follow"
     assert rms_mm <= 1.5, said
-    assert apart_mm.max() <= 6, said
-    assert turned.max() <= 0.02, said
+    assert apart_mm.max() <= 6 + 1e3 * FASTEST_M_S * unsure_s, said
+    assert turned.max() <= 0.02 + FASTEST_RAD_S * unsure_s, said
 
 
 def test_a_plan_that_does_not_miss_succeeds_in_both_modes():
@@ -113,13 +117,14 @@ def test_pressing_on_the_table_stops_the_arm_as_its_collision_reflex_would():
     lab = FastLab(get_task("pick_place"), render=False)
     lab.reset(0)
     start = lab.ee_pose7
-    reached = {}
+    reached, pressed_n = {}, {}
     for depth_m in (0.02, 0.04):  # 30 N and 60 N at 1500 N/m
         lab.reset(0)
         bottom = np.array([0.4, 0.2, -depth_m, *start[3:]])
         lab.follow(lambda t, low=bottom: (start + (low - start) * min(t / 8, 1), np.zeros(6), 0.0), 9.0)
-        reached[depth_m] = lab.success()[1]
+        reached[depth_m], pressed_n[depth_m] = lab.success()[1], lab.wrench[2]
     assert "cm from the tray" in reached[0.02]
+    assert pressed_n[0.02] == pytest.approx(-30, abs=6)  # as through the protocol, in test_lab_contacts.py
     assert reached[0.04].startswith("collision: 4")
     assert reached[0.04].endswith("N along z stopped the arm")
 
@@ -151,8 +156,16 @@ def test_different_seeds_give_different_bytes():
 def workers_of(pid: int) -> list[int]:
     """Processes that a verb has spawned and that have begun to work: they have loaded a policy."""
     threads = Path(f"/proc/{pid}/task").iterdir()
-    children = [child for thread in threads for child in (thread / "children").read_text().split()]
-    return [int(child) for child in children if "onnxruntime" in Path(f"/proc/{child}/maps").read_text()]
+    children = [child for thread in threads for child in text_of(thread / "children").split()]
+    return [int(child) for child in children if "onnxruntime" in text_of(Path(f"/proc/{child}/maps"))]
+
+
+def text_of(path: Path) -> str:
+    """Nothing of a thread or process that has just ended."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def evaluation() -> tuple[subprocess.Popen[str], list[int]]:

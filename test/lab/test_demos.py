@@ -8,8 +8,9 @@ from como_ros.bag_checks import check_episode
 from como_ros.errors import ComoError
 from como_ros.lab.demos import make_demos
 
-NOT_IN_FAST_MODE = {"wrench", "diagnostics", "command_chunk", "depth/front", "depth/wrist"}
-"""No sense of touch, no processes that could fare ill, no policy, no depth cameras."""
+NOT_IN_FAST_MODE = {"diagnostics", "command_chunk", "depth/front", "depth/wrist"}
+"""No processes that could fare ill, no policy, no depth cameras."""
+CUBE_N = 0.05 * 9.81
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,16 @@ def test_a_demonstration_holds_every_stream_at_its_rate_and_says_where_it_is_fro
     told = {name: bags.read_meta(folder).provenance for name, folder in folders.items()}
     assert (told["seen"]["spread"], told["wide"]["spread"]) == ("training", "held_out")
     assert rows["seen"]["successes"] == 1
+
+
+def test_the_arm_feels_the_cubes_weight_while_it_carries_it_and_nothing_before(made):
+    rows = streams(made[0]["blind"], {"wrench", "ee_pose", "command_width"})
+    closed_ns = next(stamp for stamp, width in rows["command_width"] if width == 0.0)
+    wrench, height_m = np.array([row for _, row in rows["wrench"]]), [pose[2] for _, pose in rows["ee_pose"]]
+    before = np.array([stamp for stamp, _ in rows["wrench"]]) < closed_ns
+    carried = ~before & (np.array(height_m) > 0.08)
+    assert not wrench[before].any()
+    assert np.median(wrench[carried, 2]) == pytest.approx(CUBE_N, rel=0.1)
 
 
 def test_an_arm_moves_alike_whether_or_not_it_is_watched(made):
