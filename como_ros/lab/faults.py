@@ -12,6 +12,7 @@ from franka_sim.limits.tables import ERROR_NAMES
 from como_ros.errors import ComoError
 from como_ros.lab.camera_faults import CAMERA_FAULTS, set_camera_fault
 from como_ros.lab.contacts import REFLEX_NAMES
+from policies.spaces import CAMERAS
 
 if TYPE_CHECKING:
     from como_ros.lab.fci import Lab
@@ -128,7 +129,7 @@ class Faults:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self.on: dict[str, float] = {}
-        """Name, with the camera where it is one camera's, and value."""
+        """Name, with the camera where it is a camera's, and value."""
 
     def set(self, order: Order) -> dict[str, Any]:
         if order.name == NONE:
@@ -148,11 +149,11 @@ class Faults:
         self._note(order, value, fault.lasts)
 
     def _note(self, order: Order, value: float, lasts: bool) -> None:
-        key = f"{order.name}:{order.camera}" if order.camera else order.name
-        if order.on and lasts:
-            self.on[key] = value
-        elif not order.on:
-            self.on = {k: v for k, v in self.on.items() if k != key and not k.startswith(f"{key}:")}
+        cameras = CAMERAS if order.name in CAMERA_FAULTS else ()
+        keys = [f"{order.name}:{camera}" for camera in cameras if order.camera in (None, camera)]
+        keys = keys or [order.name]
+        others = {key: strength for key, strength in self.on.items() if key not in keys}
+        self.on = others | (dict.fromkeys(keys, value) if order.on and lasts else {})
 
     def clear(self) -> None:
         for key in list(self.on):

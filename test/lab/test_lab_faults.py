@@ -7,6 +7,7 @@ import pytest
 from franky import CommandException, Gripper
 from lab_moves import glide, go_home, wait_fault
 from lab_server import running_lab
+from ros_probe import wait_until
 
 from como_ros.drivers.franka import ArmError, FrankaArm, FrankaConfig
 from como_ros.errors import ComoError
@@ -49,14 +50,13 @@ def gripper(lab):
 
 
 def test_lost_commands_lower_the_success_rate(tracking, control):
+    before = control.status()["control"]["lost"]
     control.fault("fci_packet_loss", value=0.3)
-    time.sleep(0.3)
-    assert tracking.read().success_rate == pytest.approx(0.7, abs=0.2)
-    assert control.status()["control"]["lost"] > 30
+    wait_until(lambda: control.status()["control"]["lost"] > before + 50, "lost commands")
+    assert tracking.read().success_rate < 0.9
     assert tracking.fault() == ""
     control.fault("fci_packet_loss", on=False)
-    time.sleep(0.3)
-    assert tracking.read().success_rate > 0.9
+    wait_until(lambda: tracking.read().success_rate > 0.9, "better times")
 
 
 def test_a_long_run_of_lost_commands_stops_the_motion(tracking, control):
@@ -89,8 +89,7 @@ def test_a_user_stop_holds_until_it_is_released(tracking, control):
     assert "not possible in the current mode" in wait_fault(tracking)
     assert tracking.read().mode == "UserStopped"
     control.fault("user_stop", on=False)
-    time.sleep(0.05)
-    assert tracking.read().mode == "Idle"
+    wait_until(lambda: tracking.read().mode == "Idle", "the release to be seen")
     tracking.track()
     assert glide(tracking, (0.46, 0.03, 0.40), 0.3) == ""
 
@@ -112,8 +111,8 @@ def test_slow_physics_is_slow_and_reported(arm, control):
     time.sleep(2.2)
     status = control.status()
     passed_s = (status["time"] - start_s) / (time.monotonic() - begun)
-    assert passed_s == pytest.approx(0.4, abs=0.05)
-    assert status["realtime_factor"] == pytest.approx(0.4, abs=0.15)
+    assert 0.2 < passed_s < 0.45  # slower still on a machine that cannot keep up
+    assert 0.2 < status["realtime_factor"] < 0.55
     assert "of real time" in status["warning"]
 
 
@@ -123,6 +122,10 @@ def test_camera_faults_reach_the_cameras(lab, control):
     assert camera_fault(shared, "camera_drop", "wrist") == 0.5
     assert camera_fault(shared, "camera_drop", "front") == 0.0
     assert control.status()["faults"] == {"camera_drop:wrist": 0.5}
+    control.fault("camera_drop", value=0.2)
+    control.fault("camera_drop", on=False, camera="wrist")
+    assert camera_fault(shared, "camera_drop", "front") == 0.2
+    assert control.status()["faults"] == {"camera_drop:front": 0.2}
     control.fault("none")
     assert camera_fault(shared, "camera_drop", "wrist") == 0.0
     assert control.status()["faults"] == {}
@@ -156,13 +159,17 @@ def test_a_fault_that_is_none_is_answered_with_what_is_valid(control, order, sai
 def test_the_hand_keeps_to_the_speed_it_is_given(gripper, control):
     assert gripper.move(0.08, 0.1)
 
-    def seconds(width_m: float, speed_m_s: float) -> float:
-        begun = control.status()["time"]
-        assert gripper.move(width_m, speed_m_s)
-        return control.status()["time"] - begun
+    def quickest(speed_m_s: float) -> float:
+        """Of a few ways of 2 cm, since this process may be kept waiting for an answer."""
+        taken = []
+        for width_m in (0.06, 0.08, 0.06, 0.08):
+            begun = control.status()["time"]
+            assert gripper.move(width_m, speed_m_s)
+            taken.append(control.status()["time"] - begun)
+        return min(taken)
 
-    assert seconds(0.06, 0.02) == pytest.approx(1.0, abs=0.25)
-    assert seconds(0.08, 5.0) == pytest.approx(0.25, abs=0.15)  # no faster than the hand can
+    assert quickest(0.04) == pytest.approx(0.55, abs=0.1)
+    assert quickest(5.0) == pytest.approx(0.25, abs=0.1)  # no faster than the hand can
 
 
 def test_the_hand_refuses_what_no_hand_can_do(gripper):
