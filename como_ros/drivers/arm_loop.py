@@ -21,12 +21,12 @@ from como_ros.control.limits import get_limits
 from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.supervision import READY
-from como_ros.control.triage import Triage
+from como_ros.control.triage import Triage, is_at_rest, touch
 from como_ros.drivers.answers import Answers
 from como_ros.drivers.braking import brake, brake_joints
 from como_ros.drivers.franka import ArmError, ArmState, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
-from como_ros.drivers.home_run import HomeRun, open_hand
+from como_ros.drivers.home_run import FAR_RAD, HomeRun, open_hand
 from como_ros.drivers.pace import Pace
 from como_ros.errors import ComoError
 
@@ -227,8 +227,14 @@ class ArmLoop:
         self._stop.wait(0.01)
 
     def _clear(self, arm: FrankaArm, now_ns: int) -> None:
-        """What triage calls harmless, once the arm has come to rest; it then holds, disarmed."""
+        """What triage calls harmless, once the arm has come to rest untouched; it then holds, disarmed."""
+        state = arm.read()
+        if not is_at_rest(state.dq):
+            return
         self._clear_ns = None
+        if touched := touch(state.wrench):
+            self.fault = f"{self.fault}; {touched}"
+            return
         arm.recover()
         self._take(arm, now_ns, rearm=True)
         self.auto_cleared += 1
@@ -286,7 +292,10 @@ class ArmLoop:
             homing.answer.set_exception(ComoError(f"homing was broken off: {why}"))
         elif done := homing.step(arm, now_ns):
             self._end_home(arm, now_ns)
-            homing.answer.set_result(done)
+            if homing.off_rad < FAR_RAD:
+                homing.answer.set_result(done)
+            else:
+                homing.answer.set_exception(ComoError(f"not {done}; is something in the way of the arm?"))
 
     def _end_home(self, arm: FrankaArm, now_ns: int) -> None:
         self._take(arm, now_ns)  # may raise; then the fault answers whoever waits

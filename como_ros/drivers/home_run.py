@@ -14,6 +14,8 @@ from policies.spaces import GRIPPER_MAX_M
 
 SETTLE_NS = 600_000_000
 CLOSE_RAD = 0.003
+FAR_RAD = 0.05
+"""More than friction and a wrong load make of it: something holds the arm back."""
 
 
 class HomeRun:
@@ -21,6 +23,8 @@ class HomeRun:
 
     def __init__(self, arm: FrankaArm, limits: RobotLimits, answer: Future[str], now_ns: int) -> None:
         self.answer = answer
+        self.off_rad = np.inf
+        """How far the farthest joint is from home, at the end."""
         self.hand = ""
         """What becomes of the hand, for the answer."""
         self._limits = limits
@@ -37,10 +41,10 @@ class HomeRun:
         arm.set_joint_target(*self._move.at(now_ns))
         if now_ns < self._move.end_ns:
             return ""
-        off = float(np.abs(arm.read().q - HOME_Q).max())
-        if off >= CLOSE_RAD and now_ns <= self._move.end_ns + SETTLE_NS:
+        self.off_rad = float(np.abs(arm.read().q - HOME_Q).max())
+        if self.off_rad >= CLOSE_RAD and now_ns <= self._move.end_ns + SETTLE_NS:
             return ""
-        return f"home, {off * 1e3:.1f} mrad off; {self.hand}"
+        return f"home, {self.off_rad * 1e3:.1f} mrad off; {self.hand}"
 
 
 def open_hand(hand: Hand, released: bool) -> str:
