@@ -14,6 +14,9 @@ from como_ros.lab.tasks import get_task
 SETTLE_S = 0.5
 """After the objects have been placed: the cameras must have seen them."""
 POLL_S = 0.05
+HOME_TRIES = 3
+NEWS_S = 0.3
+"""The arm says within 0.1 s that it has stopped or goes on."""
 ARMED_AS = {"teleop": "teleop", "autonomous": "policy"}
 
 
@@ -84,18 +87,10 @@ class EpisodeLoop:
 
     def _prepare(self, instruction: str, seed: int) -> None:
         """From wherever the last episode ended to home, released, with the objects in place."""
-        self._station.call("/supervisor/stop")
-        if self._faulted:
-            self._station.call("/arm/recover")  # starting the next episode is the consent
-        self._station.call("/supervisor/release")
-        self._station.call("/arm/home")
+        bring_home(self._station, self._check)
         self._lab.reset(seed)
         self._station.say(instruction)
         time.sleep(SETTLE_S)
-
-    @property
-    def _faulted(self) -> bool:
-        return self._station.figures("arm").get("mode") == "fault"
 
     def _watch(self, begun: float) -> dict[str, Any]:
         """The lab's verdict: at once on success, else at the time limit or when the supervisor stops."""
@@ -107,11 +102,36 @@ class EpisodeLoop:
                 return status
             if status["time"] - begun > self._task.time_limit_s:
                 return {**status, "reason": f"out of time: {status['reason']}"}
-            if self._faulted:
+            if is_faulted(self._station):
                 return {**status, "reason": self._station.message("arm")}
             if time.monotonic() - armed > 1.0 and self._station.supervisor_state != self._mode:
                 return {**status, "reason": f"supervisor went to {self._station.supervisor_state}"}
             time.sleep(POLL_S)
+
+
+def is_faulted(station: Graph) -> bool:
+    """As far as the arm has said."""
+    return station.figures("arm").get("mode") == "fault"
+
+
+def bring_home(station: Graph, check: Callable[[], None]) -> None:
+    """Stopped, recovered where that is needed, released, home: starting the next episode is the consent.
+
+    A fault may not be known here yet, may have cleared itself meanwhile, may end the sweep: then once more.
+    """
+    for tries_left in reversed(range(HOME_TRIES)):
+        check()
+        try:
+            station.call("/supervisor/stop")
+            if is_faulted(station):
+                station.call("/arm/recover")
+            station.call("/supervisor/release")
+            station.call("/arm/home")
+            return
+        except ComoError:
+            if not tries_left:
+                raise
+            time.sleep(NEWS_S)
 
 
 def _numbers(figures: dict[str, str]) -> dict[str, float]:

@@ -91,6 +91,11 @@ class Station:
         found = [s for _, m in list(self.health) for s in m.status if s.name == "arm"]
         return found[-1] if found else None
 
+    def has_said(self, words: str) -> bool:
+        """At any time so far, however briefly."""
+        statuses = [s for _, m in list(self.health) for s in m.status if s.name == "arm"]
+        return any(status.message.startswith("fault:") and words in status.message for status in statuses)
+
     def figures(self) -> dict[str, str]:
         return {value.key: value.value for value in self.arm_status().values}
 
@@ -120,7 +125,11 @@ class Station:
 
     def moves(self) -> None:
         begun_s = time.time()
-        wait_until(lambda: self.travelled(begun_s) > 0.05, "the arm to move")
+        try:
+            wait_until(lambda: self.travelled(begun_s) > 0.05, "the arm to move")
+        except AssertionError as error:
+            said = {s.name: s.message for _, m in list(self.health)[-20:] for s in m.status}
+            raise AssertionError(f"{error}: {said}") from error
 
     def stands(self, seconds: float) -> None:
         begun_s = time.time()

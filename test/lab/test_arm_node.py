@@ -12,6 +12,8 @@ from ros_probe import wait_until
 from como_ros import wire
 from como_ros.control.shield import ShieldConfig
 from como_ros.drivers.franka import HOME_Q
+from como_ros.episodes import bring_home
+from como_ros.nodes.station import Station as Operator
 
 
 @pytest.fixture(scope="module")
@@ -169,12 +171,25 @@ def test_a_harmless_stop_is_cleared_by_itself_and_moves_nothing(station, lab):
     begun_s = time.time()
     client.fault("reflex", kind="controller_torque_discontinuity")
     client.close()
-    station.told(lambda text: text.startswith("fault:") and "the commanded torque jumped" in text)
+    wait_until(lambda: station.has_said("the commanded torque jumped"), "the fault")
     station.tells_after("harmless", begun_s, lambda text: "supervisor is stopped" in text)
     assert station.figures()["auto_cleared"] == "1"
     station.stands(1.0)
     success, message = station.probe.call("/arm/recover")
     assert (success, message) == (False, "nothing to recover: the arm is tracking")
+
+
+@pytest.mark.parametrize("kind", ["cartesian_reflex", "controller_torque_discontinuity"])
+@pytest.mark.parametrize("wait_s", [0.0, 0.5])
+def test_the_next_episode_begins_at_home_whatever_has_just_stopped_the_arm(station, lab, kind, wait_s):
+    """Before the arm has said so, or just when it clears it by itself: a run of episodes goes on."""
+    client = lab.client()
+    client.fault("reflex", kind=kind)
+    client.close()
+    time.sleep(wait_s)
+    with Operator() as operator:
+        bring_home(operator, lambda: None)
+    station.told(lambda text: text == "tracking, holding: supervisor is ready")
 
 
 def test_a_commander_that_leaves_the_workspace_is_braked_before_the_wall(station):
