@@ -32,10 +32,10 @@ def test_images_cross_the_process_border_unchanged_with_capture_stamps(world, pr
         assert kept[-1][1].header.frame_id == f"{name}_color_optical_frame"
     renderer.close()
     assert probe.node.count_publishers("/front/aligned_depth_to_color/image_raw") == 0
-    both = [wire.stamp_ns(images[name][-1][1]) for name in images]
-    assert abs(both[0] - both[1]) < 200_000_000
-    age_s = time.time() - max(both) / 1e9
-    assert 0 < age_s < 1.0
+    ages_s = [time.time() - (time.monotonic() - at) - wire.stamp_ns(m) / 1e9 for at, m in images["front"]]
+    assert 0 < min(ages_s) < 0.5
+    front, wrist = ([wire.stamp_ns(m) for _, m in kept] for kept in images.values())
+    assert np.abs(np.subtract.outer(front, wrist)).min() < 1_000_000  # one look at the world serves both
     np.testing.assert_allclose(
         wire.camera_matrix_from_msg(infos[-1][1]), intrinsics(world.model, "front", (128, 128)), rtol=1e-6
     )
@@ -63,9 +63,8 @@ def test_health_tells_rate_age_and_drops_and_names_a_silent_camera(world, probe,
     health = Health(probe)
     processes.node("camera", lab_state=world.name, names='["front"]')
     wait_until(lambda: health.message == "ok", "a healthy camera", 40)
-    time.sleep(2.0)
-    assert 7 < float(health.figure("front/rate_hz")) < 11
-    assert 0 < float(health.figure("front/age_ms")) < 200
+    wait_until(lambda: 7 < float(health.figure("front/rate_hz")) < 11, "its rate")
+    wait_until(lambda: 0 < float(health.figure("front/age_ms")) < 200, "pictures of now")
     assert (health.figure("front/dropped"), health.figure("front/state")) == ("0", "streaming")
     world.frozen.set()
     wait_until(lambda: health.message == "no frames from front", "the complaint")
@@ -89,7 +88,7 @@ def test_every_camera_fault_is_seen_on_the_wire_named_and_over_when_it_is_off(wo
 
     def over(name: str) -> None:
         fault(name, False)
-        wait_until(lambda: health.ok and len(front) > 5, f"recovery from {name}", 5)
+        wait_until(lambda: health.ok and len(front) > 5, f"recovery from {name}")
 
     fault("camera_freeze", True)
     wait_until(lambda: health.message == "no frames from front", "the frozen camera's name")
@@ -99,7 +98,8 @@ def test_every_camera_fault_is_seen_on_the_wire_named_and_over_when_it_is_off(wo
 
     fault("camera_drop", True, 0.6)
     wait_until(lambda: health.message.startswith("front loses "), "the lossy camera's name")
-    assert 0 < len(front) < 0.8 * len(wrist)
+    wait_until(lambda: len(wrist) > 20, "pictures of the other camera")
+    assert 0 < len(front) < 0.9 * len(wrist)
     assert int(health.figure("front/dropped")) > 0
     assert health.figure("wrist/dropped") == "0"
     over("camera_drop")

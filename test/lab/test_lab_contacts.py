@@ -1,5 +1,6 @@
 """What the arm feels and how it stops: wrench, contact levels and collision reflex, in the real protocol."""
 
+import os
 import time
 from dataclasses import replace
 
@@ -136,7 +137,7 @@ def test_contact_passes_and_collision_stays_until_recovery():
 
 @pytest.fixture
 def world():
-    world = LabArm(LabConfig(state="test_contacts"), on_ready=lambda: None)
+    world = LabArm(LabConfig(state=f"test_contacts_{os.getpid()}"), on_ready=lambda: None)
     world.initialize_simulation()
     yield world
     world.shared.close()
