@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,14 @@ class LabClient:
         self._stream = self._socket.makefile("rw")
 
     def _ask(self, **request: Any) -> dict[str, Any]:
-        self._stream.write(json.dumps(request) + "\n")
-        self._stream.flush()
-        line = self._stream.readline()
+        try:
+            self._stream.write(json.dumps(request) + "\n")
+            self._stream.flush()
+            line = self._stream.readline()
+        except OSError:
+            line = ""
         if not line:
-            raise ComoError("the lab closed the connection")
+            raise ComoError("the lab closed the connection; it has ended, its log says why")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise ComoError(f"lab: {answer['error']}")
@@ -46,5 +50,6 @@ class LabClient:
         return self._ask(cmd="fault", name=name, on=on, **more)
 
     def close(self) -> None:
-        self._stream.close()
+        with suppress(OSError):  # what was not sent goes nowhere once the lab has ended
+            self._stream.close()
         self._socket.close()

@@ -75,7 +75,7 @@ class ControlSocket:
             if not isinstance(request, dict):
                 raise ComoError(f"a command is a JSON object, got {type(request).__name__}")
             return self._execute(request)
-        except (ValueError, TimeoutError) as error:
+        except (ValueError, OverflowError, RecursionError, TimeoutError) as error:
             return {"error": str(error) or "the physics does not answer"}
 
     def _execute(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class ControlSocket:
         command = request.get("cmd")
         if command == "reset":
             seed = request.get("seed")
-            if not isinstance(seed, int) or seed < 0:
+            if not isinstance(seed, int) or isinstance(seed, bool):
                 raise ComoError(f"reset needs a seed, an integer from 0 on, got {seed!r}")
             arm.ask(lambda: arm.reset(seed))
             return self._status()

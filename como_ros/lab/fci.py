@@ -26,7 +26,7 @@ from types import FrameType
 from como_ros.errors import ComoError
 from como_ros.lab.arm import LabArm, LabConfig
 from como_ros.lab.control import ControlSocket
-from como_ros.lab.faults import Faults, Order
+from como_ros.lab.faults import FAULTS, Faults, Order
 from como_ros.lab.fci_server import HOST, LabServer
 from como_ros.lab.hand_server import LabHand, LabHandServer
 from como_ros.lab.limit_tables import check_robot
@@ -127,7 +127,11 @@ def serve(config: LabConfig, verbose: bool = False) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m como_ros.lab.fci", description="Serve the lab's arm.")
+    parser = argparse.ArgumentParser(
+        prog="python -m como_ros.lab.fci",
+        description="Serve the lab's arm.",
+        epilog="Faults: " + "; ".join(f"{name}: {fault.about}" for name, fault in FAULTS.items()),
+    )
     for setting in fields(LabConfig):
         parser.add_argument(f"--{setting.name}", type=type(setting.default), default=setting.default)
     parser.add_argument("--verbose", action="store_true")
@@ -135,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     verbose = options.pop("verbose")
     try:
         serve(LabConfig(**options), verbose)
-    except ComoError as error:
+    except (ComoError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from lab_moves import go_home, paced
 from lab_server import running_lab
+from ros_probe import wait_until
 
 from como_ros.drivers.franka import ArmError, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
 from como_ros.drivers.home_run import open_hand
 from como_ros.errors import ComoError
+from como_ros.lab.client import LabClient
 from como_ros.lab.shared_state import FOLDER, SharedState
 from como_ros.lab.tasks import get_task
 
@@ -126,11 +128,9 @@ def test_a_new_width_interrupts_the_hand(lab):
     hand = Hand("127.0.0.1")
     assert hand.wait_connected(5)
     hand.request(0.0)
-    time.sleep(0.05)
+    wait_until(lambda: hand.width_m and hand.width_m < 0.078, "the hand to begin")
     hand.request(0.08)
-    deadline = time.monotonic() + 3
-    while (hand.width_m or 0.0) < 0.079 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: hand.width_m > 0.079, "the hand to open again")
     assert hand.counters["preempted"] == 1
     assert hand.width_m == pytest.approx(0.08, abs=0.002)
     assert not hand.is_grasped
@@ -157,19 +157,42 @@ def test_reset_moves_the_objects_and_leaves_the_arm(lab):
     client.close()
 
 
+HUGE = "9" * 400
+GARBAGE = (
+    "[" * 3000,
+    f'{{"cmd": "reset", "seed": {HUGE}}}',
+    '{"cmd": "reset", "seed": true}',
+    f'{{"cmd": "fault", "name": "camera_drop", "value": {HUGE}}}',
+    '{"cmd": "fault", "name": "x"}',
+)
+
+
 def test_garbage_on_the_control_socket_is_answered_and_survived(lab):
     with socket.socket(socket.AF_UNIX) as raw:
         raw.connect(str(lab.control))
         stream = raw.makefile("rw")
-        for line in ("garbage", "[]", '{"cmd": "fly"}', '{"cmd": "reset"}', '{"cmd": "fault", "name": "x"}'):
+        for line in (*GARBAGE, "garbage", "[]", '{"cmd": "fly"}', '{"cmd": "reset"}'):
             stream.write(line + "\n")
             stream.flush()
             assert '"error"' in stream.readline()
     client = lab.client()
-    with pytest.raises(ComoError, match="reset needs a seed"):
+    with pytest.raises(ComoError, match="seed -1 is not between 0 and"):
         client.reset(-1)
     assert client.status()["ready"]
     client.close()
+
+
+def test_a_lab_that_has_ended_is_told_in_a_sentence(tmp_path):
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        client = LabClient(path)
+        listener.accept()[0].close()
+        for _ in range(2):
+            with pytest.raises(ComoError, match="the lab closed the connection"):
+                client.status()
+        client.close()
 
 
 def test_the_server_stops_cleanly_and_leaves_nothing_behind(lab):
