@@ -77,11 +77,15 @@ class Station:
     def __init__(self, probe, processes, reaction) -> None:
         self.probe, self.processes, self.reaction = probe, processes, reaction
         self.arm = processes.node("arm")
-        self.supervisor = processes.node("supervisor")
+        # a commander that starves on a busy machine is the arm's to notice, within 0.1 s
+        self.supervisor = processes.node("supervisor", deadman_timeout_s=3.0)
         self.poses = probe.listen("/arm/ee_pose")
         self.health = probe.listen("/diagnostics")
         self.deadman = probe.listen("/teleop/deadman")
-        wait_until(lambda: len(self.poses) > 20, "the arm's state")
+        self.wait(lambda: len(self.poses) > 20, "the arm's state")
+        self.told(lambda text: text.startswith(("tracking", "fault")))
+        if self.figures()["mode"] == "fault":  # the test before may have left the robot in a reflex
+            probe.call("/arm/recover")
         probe.call("/supervisor/release")
         self.told(lambda text: "supervisor is ready" in text)
         home, message = probe.call("/arm/home")
@@ -100,7 +104,15 @@ class Station:
         return {value.key: value.value for value in self.arm_status().values}
 
     def told(self, true) -> None:
-        wait_until(lambda: (status := self.arm_status()) and true(status.message), "the arm's word")
+        self.wait(lambda: (status := self.arm_status()) and true(status.message), "the arm's word")
+
+    def wait(self, true, what: str) -> None:
+        """In vain, with all that the nodes said last."""
+        try:
+            wait_until(true, what)
+        except AssertionError as error:
+            said = {s.name: s.message for _, m in list(self.health)[-20:] for s in m.status}
+            raise AssertionError(f"{error}: {said}") from error
 
     def commander(self, mode: str, speed_m_s: float = 0.15):
         start = wire.pose7_from_msg(self.poses[-1][1]).tolist()
@@ -125,11 +137,7 @@ class Station:
 
     def moves(self) -> None:
         begun_s = time.time()
-        try:
-            wait_until(lambda: self.travelled(begun_s) > 0.05, "the arm to move")
-        except AssertionError as error:
-            said = {s.name: s.message for _, m in list(self.health)[-20:] for s in m.status}
-            raise AssertionError(f"{error}: {said}") from error
+        self.wait(lambda: self.travelled(begun_s) > 0.05, "the arm to move")
 
     def stands(self, seconds: float) -> None:
         begun_s = time.time()

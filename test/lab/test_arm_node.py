@@ -146,6 +146,22 @@ def test_a_second_publisher_of_chunks_stops_the_arm_and_is_named(station):
     station.reaction.shown("two publishers")
 
 
+def test_a_second_supervisor_stops_the_arm_and_is_named(station):
+    from std_msgs.msg import String
+
+    station.commander("chunk")
+    station.probe.call("/supervisor/policy")
+    station.moves()
+    begun_s = time.time()
+    second = station.probe.speak("/supervisor/state")
+    for _ in range(15):
+        second.publish(String(data="stopped"))
+        time.sleep(0.1)
+    station.told(lambda text: "two publishers on /supervisor/state" in text)
+    station.stands(1.5)  # the first one alone again, and still saying policy
+    assert station.speed_before(begun_s) > 0.05
+
+
 def test_a_reflex_is_said_at_once_and_recovery_needs_arming_again(station, lab):
     station.commander("chunk")
     station.probe.call("/supervisor/policy")
@@ -179,8 +195,9 @@ def test_a_harmless_stop_is_cleared_by_itself_and_moves_nothing(station, lab):
     assert (success, message) == (False, "nothing to recover: the arm is tracking")
 
 
-@pytest.mark.parametrize("kind", ["cartesian_reflex", "controller_torque_discontinuity"])
-@pytest.mark.parametrize("wait_s", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("kind", "wait_s"), [("cartesian_reflex", 0.0), ("controller_torque_discontinuity", 0.5)]
+)
 def test_the_next_episode_begins_at_home_whatever_has_just_stopped_the_arm(station, lab, kind, wait_s):
     """Before the arm has said so, or just when it clears it by itself: a run of episodes goes on."""
     client = lab.client()
