@@ -86,6 +86,11 @@ class Servo:
         """The supervisor's state as far as it still counts; empty when it has fallen silent."""
         return self._state
 
+    @property
+    def stands(self) -> bool:
+        """Whether the last set-point asked for no motion."""
+        return not self._last.twist.any()
+
     def reset(self, pose7: np.ndarray, now_ns: int, rearm: bool = False) -> None:
         """Hold where the arm is now; nothing commanded before counts.
 

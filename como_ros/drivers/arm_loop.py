@@ -36,6 +36,7 @@ AT_REST_NS = 500_000_000
 """After so long a stopped arm stands still and may be cleared."""
 HEARSAY_NS = 300_000_000
 """A release and the call to go home travel apart: so long may the release arrive after the call."""
+IS_READY = f"supervisor is {READY}"
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ class ArmLoop:
     def _answer_home(self, now_ns: int) -> None:
         waiting, self._home_wanted = self._home_wanted, []
         for answer, until_ns in waiting:
-            if self.mode == TRACKING and not self._is_ready and now_ns < until_ns:
+            if self.mode == TRACKING and not self._stands_ready and now_ns < until_ns:
                 self._home_wanted.append((answer, until_ns))
             else:
                 self._attempt(self._begin_home, answer, now_ns)
@@ -264,6 +265,12 @@ class ArmLoop:
     @property
     def _is_ready(self) -> bool:
         return self.servo is not None and self.servo.state == READY
+
+    @property
+    def _stands_ready(self) -> bool:
+        """Released, braked, and the hand halted: a stop may have come in the same round as the release."""
+        servo = self.servo
+        return servo is not None and self._is_ready and servo.halted == IS_READY and servo.stands
 
     def _begin_home(self, answer: Future[str], now_ns: int) -> None:
         state = self.servo.state if self.servo else ""

@@ -182,3 +182,23 @@ def test_an_arm_that_did_not_get_home_does_not_say_that_it_is_home(lab):
     client.fault("none")
     client.close()
     loop.close()
+
+
+def test_a_stop_released_and_sent_home_in_one_breath_opens_the_hand_all_the_same(lab):
+    """The stop halts the hand first, and then homing opens it, also when one round hears all three."""
+    loop = ArmLoop(LoopConfig(), lambda state, width_m: None)
+    until(lambda: loop.mode == TRACKING and loop.hand.width_m is not None)
+    supervise(loop, "ready", 0.1)
+    supervise(loop, "teleop", 0.1)
+    loop.hand.request(0.03)
+    until(lambda: loop.hand.width_m < 0.05)
+    heard = threading.Event()
+    loop.tell(lambda servo, now_ns: heard.wait(0.05))  # hold the round up, so that all of it waits together
+    for state in ("stopped", "ready"):
+        loop.tell(lambda servo, now_ns, state=state: servo.supervise(state, now_ns))
+    answer = loop.home()
+    while not answer.done():
+        supervise(loop, "ready", 0.1)
+    assert answer.result(0).startswith("home")
+    until(lambda: loop.hand.width_m > 0.075, 2.0)
+    loop.close()
