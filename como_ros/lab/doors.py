@@ -54,10 +54,7 @@ class Lobby(socket.socket):
         super().listen(max(backlog, BACKLOG))
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next who greets; those who came before and did not are turned away.
-
-        TimeoutError when nobody did in the socket's timeout.
-        """
+        """The next who greets; TimeoutError when nobody did in the socket's timeout."""
         deadline = time.monotonic() + (self.gettimeout() or 1.0)
         while time.monotonic() < deadline:
             if self.fileno() < 0:
@@ -67,9 +64,8 @@ class Lobby(socket.socket):
                 newcomer, address = super().accept()
                 self._waiting[newcomer] = address, time.monotonic()
             if (found := self._greeted(ready)) is not None:
-                self._empty()
                 return found
-            self._lose_patience()
+            self.lose_patience()
         raise TimeoutError("nobody greeted")
 
     def _greeted(self, ready: list[socket.socket]) -> tuple[socket.socket, Any] | None:
@@ -84,7 +80,8 @@ class Lobby(socket.socket):
                 time.sleep(_PARTIAL_S)
         return None
 
-    def _lose_patience(self) -> None:
+    def lose_patience(self) -> None:
+        """Turn away who has waited too long, for words or for another client to leave."""
         since = time.monotonic() - PATIENCE_S
         for visitor in [v for v, (_, came) in self._waiting.items() if came < since]:
             del self._waiting[visitor]
@@ -95,12 +92,9 @@ class Lobby(socket.socket):
         turn_away(super().accept()[0])
 
     def close(self) -> None:
-        self._empty()
-        super().close()
-
-    def _empty(self) -> None:
         while self._waiting:
             turn_away(self._waiting.popitem()[0])
+        super().close()
 
 
 def _peek(visitor: socket.socket, count: int) -> bytes:
@@ -130,6 +124,7 @@ class Doorman:
     def _watch(self) -> None:
         with suppress(OSError, ValueError):  # the lobby was closed: the lab ends
             while self._lobby is not None and not self._stop.is_set():
+                self._lobby.lose_patience()
                 if not select.select([self._lobby], [], [], _LOOK_S)[0]:
                     continue
                 if self._client_left():
@@ -137,11 +132,7 @@ class Doorman:
                 self._lobby.refuse_next()
 
     def _client_left(self) -> bool:
-        if not select.select([self._client], [], [], 0)[0]:
-            return False
-        try:
-            return not self._client.recv(1, socket.MSG_PEEK)
-        except TimeoutError:
-            return False  # what there was has been read meanwhile
-        except OSError:
-            return True
+        """Also when words of his are still unread."""
+        poll = select.poll()
+        poll.register(self._client, select.POLLRDHUP)
+        return bool(poll.poll(0))

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from como_ros.lab.doors import Lobby
+from como_ros.lab.doors import Doorman, Lobby
 
 GREETING = b"hello"
 
@@ -26,15 +26,31 @@ def knock(lobby: Lobby, words: bytes) -> socket.socket:
     return visitor
 
 
-def test_who_waited_without_a_word_hears_at_once_that_another_is_served(lobby):
+def test_who_waits_without_a_word_is_turned_away_while_another_is_served(lobby):
     silent, polite = knock(lobby, b""), knock(lobby, GREETING)
     served, address = lobby.accept()
     assert address == polite.getsockname()
-    with pytest.raises(ConnectionResetError):
-        silent.recv(1)
-    served.sendall(b"come in")
-    assert polite.recv(7) == b"come in"
+    with Doorman(lobby, served):
+        with pytest.raises(ConnectionResetError):
+            silent.recv(1)
+        served.sendall(b"come in")
+        assert polite.recv(7) == b"come in"
     for end in (silent, polite, served):
+        end.close()
+
+
+def test_while_one_is_served_the_next_is_refused_and_once_he_has_left_welcome(lobby):
+    first = knock(lobby, GREETING + b" and words that nobody reads")
+    served, _ = lobby.accept()
+    with Doorman(lobby, served):
+        second = knock(lobby, b"")
+        with pytest.raises(ConnectionResetError):
+            second.recv(1)
+        first.close()
+        third = knock(lobby, GREETING)
+    welcomed, address = lobby.accept()
+    assert address == third.getsockname()
+    for end in (second, third, served, welcomed):
         end.close()
 
 
