@@ -6,37 +6,26 @@ judged at its end. Some plans miss on purpose, so that both modes also have fail
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from como_ros.control.limits import get_limits
-from como_ros.drivers.franka import FrankaArm, FrankaConfig
-from como_ros.drivers.gripper import Hand
-from como_ros.drivers.home_run import HomeRun
+from como_ros.bench_lab import lab_up
+from como_ros.drivers.franka import ArmError
 from como_ros.errors import ComoError
-from como_ros.graphs import Deployment, graph
-from como_ros.lab.client import LabClient
+from como_ros.graphs import Deployment
 from como_ros.lab.evaluate import wilson_interval
-from como_ros.lab.fast import SETPOINT_PERIOD_S, FastLab
-from como_ros.lab.operator import OPEN_M, Plan
-from como_ros.lab.tasks import Task, get_task
-from como_ros.up import Running, stop_signals_interrupt, wait_for_lab
+from como_ros.lab.fast import FastLab
+from como_ros.lab.operator import Plan
+from como_ros.lab.soak import Worker
+from como_ros.lab.tasks import get_task
 from policies.spaces import EVALUATION_SEEDS_FROM
 
 MISSES_M = (0.0, 0.015, 0.025, 0.035)
 """By which the plans of consecutive seeds lie beside the thing, along y."""
 GATE = 0.9
-SETTLE_S = 0.4
-"""Things that were put down come to rest, and the arm under its new controller."""
-HAND_WAIT_S = 5.0
 
 
 def run_bench(
@@ -47,10 +36,10 @@ def run_bench(
         raise ComoError(f"--episodes must be at least 1, got {episodes}")
     if seed + episodes > EVALUATION_SEEDS_FROM:
         raise ComoError(f"--seed {seed}: seeds from {EVALUATION_SEEDS_FROM} on are for evaluation only")
-    rows = []
-    with _lab_up(task) as station:
+    rows, fast = [], FastLab(get_task(task), render=False)
+    with lab_up(Deployment(lab=True, task=task)) as worker:
         for number in range(seed, seed + episodes):
-            rows.append(station.compare(number, MISSES_M[number % len(MISSES_M)]))
+            rows.append(_compare(worker, fast, number, MISSES_M[number % len(MISSES_M)]))
             say(_sentence(rows[-1]))
     return {"episodes": episodes, "rows": [_row(rows)], "per_episode": rows}
 
@@ -75,82 +64,32 @@ def _row(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _lab_up(task: str) -> Iterator[_Station]:
-    deployment = Deployment(lab=True, task=task)
-    served = graph("teleop", deployment)[:1]
-    with (
-        tempfile.TemporaryDirectory(prefix="como_bench_") as logs,
-        stop_signals_interrupt(),
-        Running(served, Path(logs), {}) as running,
-    ):
-        running.start()
-        wait_for_lab(running, deployment.lab_control)
-        station = _Station(get_task(task), deployment.lab_control)
-        try:
-            yield station
-        finally:
-            station.close()
+def _compare(worker: Worker, fast: FastLab, seed: int, miss_m: float) -> dict[str, Any]:
+    """One seed in both modes."""
+    worker.prepare(seed)
+    truth = worker.lab.truth()
+    plan = worker.task.plan(truth["things"], np.array(truth["ee"][:3]), seed)
+    plan = replace(plan, positions=plan.positions + _beside(plan, miss_m))
+    fci = _through_protocol(worker, plan)
+    fast_end = _in_fast_mode(fast, plan, seed, np.array(truth["joints"]))
+    same = fci["success"] == fast_end["success"]
+    return {"seed": seed, "miss_m": miss_m, "fast": fast_end, "fci": fci, "same": same}
 
 
-class _Station:
-    """The arm and the hand through the protocol, and a world of the fast mode beside them."""
+def _through_protocol(worker: Worker, plan: Plan) -> dict[str, Any]:
+    try:
+        worker.follow(plan, 0.0, plan.duration_s)
+    except ArmError as fault:
+        return {"success": False, "reason": str(fault)}
+    status = worker.lab.status()
+    return {"success": status["success"], "reason": status["reason"]}
 
-    def __init__(self, task: Task, control: str) -> None:
-        self._task, self._fast = task, FastLab(task, render=False)
-        self._lab, config = LabClient(control), FrankaConfig()
-        self._limits = get_limits(config.robot)
-        self._arm, self._hand = FrankaArm(config), Hand(config.host)
-        if not self._hand.wait_connected(HAND_WAIT_S):
-            raise ComoError(f"{self._hand.fault}; the lab's log says more")
 
-    def compare(self, seed: int, miss_m: float) -> dict[str, Any]:
-        """One seed in both modes."""
-        self._prepare(seed)
-        truth = self._lab.truth()
-        plan = self._task.plan(truth["things"], np.array(truth["ee"][:3]), seed)
-        plan = replace(plan, positions=plan.positions + _beside(plan, miss_m))
-        fci = self._through_protocol(plan)
-        fast = self._in_fast_mode(plan, seed, np.array(truth["joints"]))
-        same = fci["success"] == fast["success"]
-        return {"seed": seed, "miss_m": miss_m, "fast": fast, "fci": fci, "same": same}
-
-    def _prepare(self, seed: int) -> None:
-        """Home, with the hand open, and the things where the seed says."""
-        arm = self._arm
-        self._hand.request(OPEN_M)
-        if arm.read().mode == "Reflex":
-            arm.recover()
-        home = HomeRun(arm, self._limits, Future(), time.monotonic_ns())
-        for _ in _ticks(HAND_WAIT_S):
-            if (fault := arm.fault()) or home.step(arm, time.monotonic_ns()):
-                break
-        if fault:
-            raise ComoError(f"homing ended: {fault}")
-        arm.track()
-        self._lab.reset(seed)
-        time.sleep(SETTLE_S)
-
-    def _through_protocol(self, plan: Plan) -> dict[str, Any]:
-        for elapsed_s in _ticks(plan.duration_s):
-            if fault := self._arm.fault():
-                return {"success": False, "reason": fault}
-            pose7, twist, width_m = plan.at(elapsed_s)
-            self._arm.set_target(pose7, twist)
-            self._hand.request(width_m)
-        status = self._lab.status()
-        return {"success": status["success"], "reason": status["reason"]}
-
-    def _in_fast_mode(self, plan: Plan, seed: int, start_q: np.ndarray) -> dict[str, Any]:
-        self._fast.reset(seed, start_q=start_q)
-        self._fast.follow(plan.at, plan.duration_s)
-        success, reason = self._fast.success()
-        return {"success": bool(success), "reason": reason}
-
-    def close(self) -> None:
-        self._arm.close()
-        self._hand.close()
-        self._lab.close()
+def _in_fast_mode(fast: FastLab, plan: Plan, seed: int, start_q: np.ndarray) -> dict[str, Any]:
+    fast.reset(seed, start_q=start_q)
+    fast.follow(plan.at, plan.duration_s)
+    success, reason = fast.success()
+    return {"success": bool(success), "reason": reason}
 
 
 def _beside(plan: Plan, miss_m: float) -> np.ndarray:
@@ -158,11 +97,3 @@ def _beside(plan: Plan, miss_m: float) -> np.ndarray:
     shift = np.zeros_like(plan.positions)
     shift[1:, 1] = miss_m
     return shift
-
-
-def _ticks(seconds: float) -> Iterator[float]:
-    """The time since the start, once for every set-point."""
-    begun = time.monotonic()
-    for tick in range(round(seconds / SETPOINT_PERIOD_S)):
-        time.sleep(max(0.0, begun + tick * SETPOINT_PERIOD_S - time.monotonic()))
-        yield time.monotonic() - begun

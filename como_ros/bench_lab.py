@@ -65,13 +65,14 @@ def run_bench(
     if log is not None:
         log.write_text("")
     deployment = Deployment(lab=True, task=TASK)
-    with _lab_up(deployment) as worker, cameras_drawn(deployment.lab_name, TASK) as frames:
+    with lab_up(deployment) as worker, cameras_drawn(deployment.lab_name, TASK) as frames:
         time.sleep(CAMERA_WARM_UP_S)
         return _Bench(worker, frames, log, say).run(minutes, seed)
 
 
 @contextmanager
-def _lab_up(deployment: Deployment) -> Iterator[Worker]:
+def lab_up(deployment: Deployment) -> Iterator[Worker]:
+    """The deployment's lab alone, and a client at work in it."""
     served = graph("teleop", deployment)[:1]
     with (
         tempfile.TemporaryDirectory(prefix="como_bench_") as logs,
@@ -80,7 +81,7 @@ def _lab_up(deployment: Deployment) -> Iterator[Worker]:
     ):
         running.start()
         wait_for_lab(running, deployment.lab_control)
-        worker = Worker(get_task(TASK), deployment.lab_control)
+        worker = Worker(get_task(deployment.task), deployment.lab_control)
         try:
             yield worker
         finally:
@@ -100,7 +101,7 @@ class _Bench:
         error_mm, held_s = self._follow_and_hold(seed)
         until = time.monotonic() + 60 * minutes
         while time.monotonic() < until:
-            seed += 1
+            seed = (seed + 1) % EVALUATION_SEEDS_FROM
             self._episode(seed)
         return self._result(error_mm, held_s)
 

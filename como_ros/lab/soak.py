@@ -46,7 +46,6 @@ class Held:
 
     seconds: float = 0.0
     furthest_m: float = 0.0
-    peak_force_n: float = 0.0
 
 
 @dataclass
@@ -74,6 +73,8 @@ class Worker:
             self._check()
             if home.step(arm, time.monotonic_ns()):
                 break
+        else:
+            raise ArmError(f"the arm was not home after {HOME_WAIT_S:.0f} s")
         arm.track()
         for _ in ticks(OPEN_WAIT_S):
             self._check()
@@ -101,10 +102,10 @@ class Worker:
         plan = self.task.plan(truth["things"], np.array(truth["ee"][:3]), seed)
         lifted_s = self._lifted_s(plan) if hold_s else plan.duration_s
         held = Held()
-        self._follow(plan, 0.0, lifted_s)
+        self.follow(plan, 0.0, lifted_s)
         if hold_s:
             held = self._hold(hold_s)
-            self._follow(plan, lifted_s, plan.duration_s)
+            self.follow(plan, lifted_s, plan.duration_s)
         self._rest(SETTLE_S)
         return self.lab.status(), held
 
@@ -117,7 +118,8 @@ class Worker:
             next(t for t, row in zip(times[closed:], rows[closed:], strict=True) if row[0][2] > LIFTED_M)
         )
 
-    def _follow(self, plan: Plan, from_s: float, to_s: float) -> None:
+    def follow(self, plan: Plan, from_s: float, to_s: float) -> None:
+        """A part of the plan, arm and hand."""
         for elapsed_s in ticks(to_s - from_s):
             pose7, twist, width_m = plan.at(from_s + elapsed_s)
             self._go(pose7, twist)
@@ -128,7 +130,6 @@ class Worker:
         thing = self.task.things[0]
         for elapsed_s in ticks(seconds):
             self._go(pose7, np.zeros(6))
-            held.peak_force_n = max(held.peak_force_n, float(np.abs(self._arm.read().wrench[:3]).max()))
             if elapsed_s - held.seconds < 0.5:
                 continue
             truth = self.lab.truth()
