@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -79,17 +80,16 @@ def evaluate(
     }
 
 
-_WORKER: dict[tuple[str, str], tuple[FastLab, Policy]] = {}
+@cache
+def _lab_and_policy(bundle: Path, task: str) -> tuple[FastLab, Policy]:
+    """A worker's own."""
+    policy = load(bundle)
+    return FastLab(get_task(task), policy.contract.image_hw), policy
 
 
 def _run_job(job: tuple[Path, str, int, EvaluationConfig]) -> dict:
     bundle, task, seed, config = job
-    key = (str(bundle), task)
-    if key not in _WORKER:
-        policy = load(bundle)
-        _WORKER[key] = FastLab(get_task(task), policy.contract.image_hw), policy
-    lab, policy = _WORKER[key]
-    return run_episode(lab, policy, seed, config)
+    return run_episode(*_lab_and_policy(bundle, task), seed, config)
 
 
 def run_episode(lab: FastLab, policy: Policy, seed: int, config: EvaluationConfig) -> dict:
