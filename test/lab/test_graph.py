@@ -135,7 +135,7 @@ def test_homing_opens_the_hand(own_domain, deployment):
         wait_until(lambda: lab.truth()["width"] < 0.05, "the scripted operator to grasp")
         for service in ("/supervisor/stop", "/supervisor/release", "/arm/home"):
             station.call(service)
-        wait_until(lambda: lab.truth()["width"] > 0.075, "the hand to open", timeout_s=2.0)
+        wait_until(lambda: lab.truth()["width"] > 0.075, "the hand to open")
         lab.close()
 
 
