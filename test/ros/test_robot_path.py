@@ -13,7 +13,9 @@ NODES = sorted(path.stem for path in (ROOT / "como_ros" / "nodes").glob("[a-z]*.
 @pytest.mark.parametrize("node", NODES)
 def test_a_node_imports_neither_torch_nor_training(node):
     if node == "launching":
-        pytest.importorskip("launch.actions", reason="ros2/launch is not on PyPI; source a ROS 2 distribution")
+        pytest.importorskip(
+            "launch.actions", reason="ros2/launch is not on PyPI; source a ROS 2 distribution"
+        )
     program = (
         f"import sys, como_ros.nodes.{node}\n"
         "found = sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'onnx', 'training'})\n"
