@@ -16,6 +16,9 @@ GRIPPER_REACH_M, FINGERS_REACH_M = BAR_HALF_M + 0.008, BAR_HALF_M + 0.026
 CLEAR_M = 0.05
 """A hand this far from the bar has let go of it."""
 
+RISEN_M = 0.17
+"""Of the TCP: the fingers are then above the cabinet."""
+
 
 class OpenDrawer(CabinetTask):
     """Take the handle and pull the drawer out."""
@@ -31,14 +34,14 @@ class OpenDrawer(CabinetTask):
     stream, openings_m = 73, (0.0, 0.012)
 
     def success(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[bool, str]:
-        """The drawer is out and the hand has let go."""
+        """The drawer is out, and the hand has let go and risen."""
         opening, width = float(data.joint("drawer_slide").qpos[0]), open_hand_width(data)
         if opening < OPENED_M:
             return False, f"drawer is open {opening * 100:.1f} cm of the {OPENED_M * 100:.0f} cm wanted"
         away = float(np.linalg.norm(data.site("tcp").xpos - data.geom("handle_bar").xpos))
         if width < 0.05 and away < CLEAR_M:
             return False, f"gripper still holds the handle, closed to {width * 100:.1f} cm"
-        return True, ""
+        return _risen(data)
 
     def plan(self, truth: Truth, start_xyz: np.ndarray, seed: int) -> Plan:
         """Hover, (sometimes miss and correct,) descend over the bar, grasp, pull, let go, rise."""
@@ -92,11 +95,11 @@ class CloseDrawer(CabinetTask):
     stream, openings_m = 79, (0.12, 0.155)
 
     def success(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[bool, str]:
-        """The drawer is in."""
+        """The drawer is in, and the hand has risen."""
         opening = float(data.joint("drawer_slide").qpos[0])
         if opening > SHUT_M:
             return False, f"drawer is still open {opening * 100:.1f} cm"
-        return True, ""
+        return _risen(data)
 
     def plan(self, truth: Truth, start_xyz: np.ndarray, seed: int) -> Plan:
         """Close the hand on the way to the front of the bar, touch it, push it home, come away."""
@@ -135,6 +138,14 @@ class CloseDrawer(CabinetTask):
         script.go(slide.bar(0.0, FINGERS_REACH_M) + off, yaw, tilt, fist, slow=rng.uniform(0.6, 0.9))
         script.wait(rng.uniform(0.05, 0.2), fist)
         return _hand_goes_home(rng, script, slide, opening, taken_s, fist)
+
+
+def _risen(data: mujoco.MjData) -> tuple[bool, str]:
+    """(done, why not): the hand is clear of the cabinet, so that the arm can sweep home."""
+    height_m = float(data.site("tcp").xpos[2])
+    if height_m < RISEN_M:
+        return False, f"hand is still at the drawer, {height_m * 100:.1f} cm above the table"
+    return True, ""
 
 
 def _hand_sets_out(rng: np.random.Generator, slide: Slide, width: float) -> tuple[Script, float, np.ndarray]:
