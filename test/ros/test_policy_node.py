@@ -136,6 +136,7 @@ def test_a_malformed_message_is_refused_and_counted_and_the_policy_goes_on(probe
     processes.node("policy", bundle=f'"{bundle}"')
     station.state = "policy"
     wait_until(lambda: len(chunks) >= 2, "chunks", 60)
+    wait_until(lambda: said(health), "the first diagnostics")
     image = Image(encoding="bayer_rggb8", height=4, width=4, step=4, data=bytes(16))
     for speaker, message in ((images, image), (poses, PoseStamped())):
         told = figures(health)["malformed"]
