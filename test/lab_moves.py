@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from como_ros.control.homing import JointMove
-from como_ros.drivers.franka import HOME_Q, FrankaArm
+from como_ros.control.homing import HOME_Q, JointMove
+from como_ros.drivers.franka import FrankaArm
 
 PERIOD_S = 0.01
 

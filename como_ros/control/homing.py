@@ -6,6 +6,8 @@ import numpy as np
 
 from como_ros.control.limits import RobotLimits
 
+HOME_Q = (0.0, -0.3, 0.0, -2.2, 0.0, 1.9, np.pi / 4)
+"""Where the arm waits, above the table with the hand pointing down."""
 PEAK_OVER_MEAN = 1.875  # of a quintic smoothstep
 MARGIN_RAD = 0.05
 """Kept from the ends of the joints' ranges."""

@@ -25,7 +25,7 @@ from como_ros.control.interpolation import (
     stop_path,
 )
 from como_ros.control.shield import ShieldConfig, Verdict, guard, into_box
-from como_ros.control.supervision import POLICY, READY, STOPPED, TELEOP
+from como_ros.control.supervision import POLICY, READY, STOPPED, TELEOP, in_words
 from como_ros.control.tracking import Briskness, OperatorPath, Speeds, TrackingConfig, approach, ease
 from como_ros.errors import ComoError
 
@@ -263,7 +263,7 @@ class Servo:
             return self._why_not_driven(now_ns)
         if self._state == POLICY:
             return self._why_no_chunk(now_ns)
-        return f"supervisor is {self._state}"
+        return in_words(self._state)
 
     def _why_not_driven(self, now_ns: int) -> str:
         if self._operator is None:

@@ -25,6 +25,11 @@ _LEADS_TO = {"stop": STOPPED, "release": READY, "teleop": TELEOP, "policy": POLI
 REQUESTS = tuple(_ALLOWED_FROM)
 
 
+def in_words(state: str) -> str:
+    """Why an arm holds in a state in which nobody drives it."""
+    return f"supervisor is {state}"
+
+
 class RefusedError(ValueError):
     """The request is not allowed in the present state."""
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from como_ros.control.limits import get_limits
 from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
-from como_ros.control.supervision import READY
+from como_ros.control.supervision import READY, in_words
 from como_ros.control.triage import Triage, is_at_rest, touch
 from como_ros.drivers.answers import Answers
 from como_ros.drivers.braking import brake, brake_joints
@@ -36,7 +36,6 @@ AT_REST_NS = 500_000_000
 """After so long a stopped arm stands still and may be cleared."""
 HEARSAY_NS = 300_000_000
 """A release and the call to go home travel apart: so long may the release arrive after the call."""
-IS_READY = f"supervisor is {READY}"
 
 
 @dataclass(frozen=True)
@@ -270,7 +269,7 @@ class ArmLoop:
     def _stands_ready(self) -> bool:
         """Released, braked, and the hand halted: a stop may have come in the same round as the release."""
         servo = self.servo
-        return servo is not None and self._is_ready and servo.halted == IS_READY and servo.stands
+        return servo is not None and self._is_ready and servo.halted == in_words(READY) and servo.stands
 
     def _begin_home(self, answer: Future[str], now_ns: int) -> None:
         state = self.servo.state if self.servo else ""

@@ -45,7 +45,6 @@ FRANKY_ERRORS = (
     RuntimeError,
 )
 
-HOME_Q = (0.0, -0.3, 0.0, -2.2, 0.0, 1.9, np.pi / 4)
 HOMING_STIFFNESS = (200.0, 200.0, 200.0, 200.0, 80.0, 80.0, 40.0)
 HOMING_DAMPING = (30.0, 30.0, 30.0, 30.0, 10.0, 10.0, 5.0)
 EE_WAIT_S = 1.0

@@ -20,7 +20,7 @@ from franky import (
 )
 
 from como_ros.control.grip import GripConfig, HandCommand, decide
-from como_ros.control.supervision import READY
+from como_ros.control.supervision import READY, in_words
 from policies.spaces import GRIPPER_MAX_M
 
 READ_PERIOD_S = 0.04
@@ -72,7 +72,7 @@ class Hand:
     def obey(self, arm_halted: str, width_m: float | None) -> None:
         """In every round of the arm's loop: halt when the arm is halted anew, want what has become due."""
         before, self._arm_halted = self._arm_halted, arm_halted
-        released = before and arm_halted == f"supervisor is {READY}"  # the hand may be opening at home
+        released = before and arm_halted == in_words(READY)  # the hand may be opening at home
         if arm_halted not in ("", before) and not released:
             self.halt()
         if width_m is not None:

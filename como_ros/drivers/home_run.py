@@ -6,9 +6,9 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from como_ros.control.homing import JointMove, refusal
+from como_ros.control.homing import HOME_Q, JointMove, refusal
 from como_ros.control.limits import RobotLimits
-from como_ros.drivers.franka import HOME_Q, FrankaArm
+from como_ros.drivers.franka import FrankaArm
 from como_ros.drivers.gripper import Hand
 from policies.spaces import GRIPPER_MAX_M
 

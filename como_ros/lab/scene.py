@@ -18,11 +18,12 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from como_ros.control import homing
 from como_ros.errors import ComoError
 from como_ros.lab import textures
 from como_ros.lab.meshes import light_mesh
 
-HOME_Q = np.array([0.0, -0.3, 0.0, -2.2, 0.0, 1.9, np.pi / 4])
+HOME_Q = np.array(homing.HOME_Q)
 FLANGE_Z_M = 0.107
 TCP_Z_M = 0.1034
 ARM_JOINTS = tuple(f"joint{i}" for i in range(1, 8))

@@ -27,7 +27,7 @@ from trajectory_msgs.msg import (
 )
 
 from como_ros import wire
-from como_ros.control.supervision import POLICY
+from como_ros.control.supervision import POLICY, in_words
 from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
@@ -126,7 +126,7 @@ class PolicyNode(Node):
             self._wake.clear()
             if self._state != POLICY:
                 self._scheduler.reset()
-                self._sent, self._reason = None, f"idle: supervisor is {self._state or 'silent'}"
+                self._sent, self._reason = None, f"idle: {in_words(self._state or 'silent')}"
                 continue
             try:
                 self._step()

@@ -10,8 +10,8 @@ from lab_server import running_lab
 from ros_probe import wait_until
 
 from como_ros import wire
+from como_ros.control.homing import HOME_Q
 from como_ros.control.shield import ShieldConfig
-from como_ros.drivers.franka import HOME_Q
 from como_ros.episodes import bring_home
 from como_ros.nodes.station import Station as Operator
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 
 from como_ros.lab import scene
 from como_ros.lab.operator import CLOSED_M, OPEN_M, Plan, Script, approach
-from como_ros.lab.surroundings import Surroundings, wild
+from como_ros.lab.surroundings import mild, wild
 from como_ros.lab.tasks.base import (
     HandPlan,
     Layout,
@@ -22,7 +24,7 @@ from como_ros.lab.tasks.base import (
 
 CUBE_HALF_M, TRAY_HALF_M = 0.02, 0.08
 GRASP_Z_M, PLACE_Z_M = 0.017, 0.035
-CUBE_RGB, TABLE_RGB = np.array([0.80, 0.12, 0.10]), np.array([0.72, 0.62, 0.50])
+CUBE_RGB = np.array([0.80, 0.12, 0.10])
 
 
 class PickPlace(Task):
@@ -60,7 +62,7 @@ class PickPlace(Task):
         tray_xy = np.add((0.50, 0.28), rng.uniform(-1, 1, 2) * tray_reach)
         start_q = scene.HOME_Q + rng.uniform(-1, 1, 7) * 0.03
         instruction = str(rng.choice(self.instructions))
-        table_rgb = tuple(np.clip(TABLE_RGB * rng.uniform(0.92, 1.08, 3), 0, 1))
+        ordinary = mild(rng)
         cube_rgb = np.clip(CUBE_RGB + rng.uniform(-0.05, 0.05, 3), 0, 1)
         light = float(rng.uniform(0.9, 1.1))
         return Layout(
@@ -71,7 +73,7 @@ class PickPlace(Task):
             places={"cube": upright(cube_xy, CUBE_HALF_M, yaw), "tray": upright(tray_xy, 0.0)},
             colours={"cube": cube_rgb},
             surroundings=(
-                Surroundings(table_rgb=table_rgb, light=light)
+                replace(ordinary, light=light)
                 if spread == "training"
                 else wild(rng, ((*cube_xy, 0.12), (*tray_xy, 0.16), (0.50, 0.12, 0.14)))
             ),
