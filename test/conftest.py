@@ -3,6 +3,7 @@
 import itertools
 import os
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import hypothesis
@@ -57,6 +58,13 @@ def pytest_unconfigure(config):
 def reaction():
     """Say how long an answer took; see docs/safety.md."""
     return _reactions
+
+
+@pytest.fixture
+def guest():
+    """Clients that leave the lab however a test ends; one forgotten would keep others out."""
+    with ExitStack() as clients:
+        yield lambda client: clients.enter_context(closing(client))
 
 
 @pytest.fixture

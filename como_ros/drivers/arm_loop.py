@@ -148,7 +148,7 @@ class ArmLoop:
         finally:
             if self._arm is not None:
                 self._arm.close()
-            self._arm = None  # ends the connection
+            self._arm = None
             self._answers.close(f"the control loop has ended: {self.fault or 'closed'}")
 
     def _rounds(self) -> None:

@@ -257,10 +257,12 @@ class FrankaArm:
         raise ArmError("the robot could not recover from its errors; look at Desk")
 
     def close(self) -> None:
-        """Brake softly and let go."""
+        """Brake softly and leave; nothing can be asked of this arm afterwards."""
         tracker, self._tracker = self._tracker, None
         try:
             if tracker is not None:
                 tracker.stop()
         except FRANKY_ERRORS:
             return  # it had stopped by itself; whoever polled knows why
+        finally:  # the connection ends here, whoever still holds this object: the next client needs it
+            vars(self).pop("_robot", None)

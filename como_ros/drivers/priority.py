@@ -15,3 +15,8 @@ def run_before_others(level: int) -> bool:
     except PermissionError:
         return False
     return True
+
+
+def run_like_others() -> None:
+    """Give up what this thread inherited, for itself and those it starts."""
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -10,6 +10,7 @@ import pytest
 from lab_server import running_lab
 
 from como_ros.drivers.arm_loop import FAULT, HOMING, TRACKING, ArmLoop, LoopConfig
+from como_ros.drivers.franka import FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
 from como_ros.errors import ComoError
 
@@ -57,8 +58,8 @@ def drive(loop: ArmLoop, start: np.ndarray, seconds: float) -> None:
         supervise(loop, "teleop", 0.02)
 
 
-def test_a_halt_stops_closing_fingers_and_starts_nothing(lab):
-    hand = Hand("127.0.0.1")
+def test_a_halt_stops_closing_fingers_and_starts_nothing(lab, guest):
+    hand = guest(Hand("127.0.0.1"))
     assert hand.wait_connected(5)
     hand.request(0.08)
     until(lambda: hand.width_m > 0.078)
@@ -77,12 +78,27 @@ def test_a_halt_stops_closing_fingers_and_starts_nothing(lab):
     until(lambda: hand.width_m < 0.005)
     hand.request(0.08)
     until(lambda: hand.width_m > 0.078)
-    hand.close()
+
+
+def test_a_halt_that_overtakes_its_command_stops_the_fingers_all_the_same(lab, guest):
+    """franky sends a command from its own thread; beside an arm's threads the stop may well arrive first."""
+    arm, hand = guest(FrankaArm(FrankaConfig())), guest(Hand("127.0.0.1"))
+    arm.track()
+    assert hand.wait_connected(5)
+    for width_m in (0.0, 0.08) * 6:
+        started = hand.counters.total()
+        hand.request(width_m)
+        until(lambda started=started: hand.counters.total() > started)
+        hand.halt()
+        time.sleep(0.2)
+        stopped_at = hand.width_m
+        time.sleep(0.2)
+        assert hand.width_m == pytest.approx(stopped_at, abs=0.001)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("doing", [TRACKING, HOMING])
-def test_a_control_loop_that_breaks_brakes_lets_go_and_answers(lab, doing):
+def test_a_control_loop_that_breaks_brakes_lets_go_and_answers(lab, guest, doing):
     broken, states = threading.Event(), []
 
     def report(state, width_m) -> None:
@@ -90,7 +106,7 @@ def test_a_control_loop_that_breaks_brakes_lets_go_and_answers(lab, doing):
         if broken.is_set():
             raise LookupError("nobody thought of this")
 
-    loop = ArmLoop(LoopConfig(), report)
+    loop = guest(ArmLoop(LoopConfig(), report))
     until(lambda: loop.mode == TRACKING)
     supervise(loop, "ready", 0.1)
     drive(loop, states[-1].pose7, 0.8)
@@ -120,9 +136,9 @@ def test_a_control_loop_that_breaks_brakes_lets_go_and_answers(lab, doing):
     client.close()
 
 
-def test_a_hand_that_was_away_has_no_width_and_starts_nothing_when_it_is_back():
+def test_a_hand_that_was_away_has_no_width_and_starts_nothing_when_it_is_back(guest):
     with running_lab(seed=3):
-        hand = Hand("127.0.0.1")
+        hand = guest(Hand("127.0.0.1"))
         until(lambda: hand.width_m is not None)
         hand.request(0.0)
     until(lambda: hand.width_m is None)
@@ -135,15 +151,14 @@ def test_a_hand_that_was_away_has_no_width_and_starts_nothing_when_it_is_back():
         assert hand.counters.total() == started
         assert client.truth()["width"] == pytest.approx(width_m, abs=0.002)
         client.close()
-        hand.close()
 
 
-def test_a_stop_that_is_released_in_the_same_breath_still_ends_the_sweep_home(lab):
+def test_a_stop_that_is_released_in_the_same_breath_still_ends_the_sweep_home(lab, guest):
     def stop_and_release(servo, now_ns: int) -> None:
         for state in ("stopped", "ready"):
             servo.supervise(state, now_ns)
 
-    loop = ArmLoop(LoopConfig(), lambda state, width_m: None)
+    loop = guest(ArmLoop(LoopConfig(), lambda state, width_m: None))
     until(lambda: loop.mode == TRACKING)
     with heart(loop, "ready"):
         answer = loop.home()
@@ -154,8 +169,8 @@ def test_a_stop_that_is_released_in_the_same_breath_still_ends_the_sweep_home(la
     loop.close()
 
 
-def test_a_release_may_arrive_just_after_the_call_to_go_home(lab):
-    loop = ArmLoop(LoopConfig(), lambda state, width_m: None)
+def test_a_release_may_arrive_just_after_the_call_to_go_home(lab, guest):
+    loop = guest(ArmLoop(LoopConfig(), lambda state, width_m: None))
     until(lambda: loop.mode == TRACKING)
     with heart(loop, "stopped"):
         time.sleep(0.1)
@@ -167,9 +182,10 @@ def test_a_release_may_arrive_just_after_the_call_to_go_home(lab):
     loop.close()
 
 
-def test_an_arm_that_did_not_get_home_does_not_say_that_it_is_home(lab):
+def test_an_arm_that_did_not_get_home_does_not_say_that_it_is_home(lab, guest):
     """Time in the lab goes by so slowly that the sweep has ended long before the arm is there."""
-    loop, states = ArmLoop(LoopConfig(), lambda state, width_m: states.append(state)), []
+    states: list = []
+    loop = guest(ArmLoop(LoopConfig(), lambda state, width_m: states.append(state)))
     until(lambda: loop.mode == TRACKING)
     supervise(loop, "ready", 0.1)
     drive(loop, states[-1].pose7, 1.5)
@@ -181,12 +197,11 @@ def test_an_arm_that_did_not_get_home_does_not_say_that_it_is_home(lab):
             loop.home().result(30)
     client.fault("none")
     client.close()
-    loop.close()
 
 
-def test_a_stop_released_and_sent_home_in_one_breath_opens_the_hand_all_the_same(lab):
+def test_a_stop_released_and_sent_home_in_one_breath_opens_the_hand_all_the_same(lab, guest):
     """The stop halts the hand first, and then homing opens it, also when one round hears all three."""
-    loop = ArmLoop(LoopConfig(), lambda state, width_m: None)
+    loop = guest(ArmLoop(LoopConfig(), lambda state, width_m: None))
     until(lambda: loop.mode == TRACKING and loop.hand.width_m is not None)
     supervise(loop, "ready", 0.1)
     supervise(loop, "teleop", 0.1)

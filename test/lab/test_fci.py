@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -29,12 +30,9 @@ def lab():
 
 @pytest.fixture
 def arm(lab):
-    arm = FrankaArm(FrankaConfig())
-    go_home(arm)
-    yield arm
-    arm.close()
-    if arm.read().mode == "Reflex":
-        arm.recover()
+    with closing(FrankaArm(FrankaConfig())) as arm:
+        go_home(arm)
+        yield arm
 
 
 def test_franky_connects_over_tcp_1337_and_homes(lab, arm):
@@ -59,9 +57,15 @@ def test_a_sine_with_twist_feed_forward_is_followed_within_4_mm(arm):
     assert np.mean(errors[100:]) < 0.004, f"mean error {np.mean(errors[100:]) * 1e3:.2f} mm"
 
 
-def test_a_cube_is_picked_and_placed_through_the_protocol(lab, arm):
-    client, hand = lab.client(), Hand("127.0.0.1")
-    assert hand.wait_connected(5)
+@pytest.fixture
+def hand(lab):
+    with closing(Hand("127.0.0.1")) as hand:
+        assert hand.wait_connected(5)
+        yield hand
+
+
+def test_a_cube_is_picked_and_placed_through_the_protocol(lab, arm, hand):
+    client = lab.client()
     hand.request(0.08)
     client.reset(3)
     truth = client.truth()
@@ -77,7 +81,6 @@ def test_a_cube_is_picked_and_placed_through_the_protocol(lab, arm):
         if len(held_m) == 50:  # a stop or a careless homing while it carries must not drop the cube
             hand.halt()
             assert open_hand(hand, released=False).startswith("the hand stays closed")
-    hand.close()
     assert hand.counters["grasp"] == 1
     assert np.median(held_m) == pytest.approx(0.038, abs=0.004)
     status = client.status()
@@ -85,8 +88,8 @@ def test_a_cube_is_picked_and_placed_through_the_protocol(lab, arm):
     client.close()
 
 
-def test_motion_limits_are_enforced(lab):
-    arm = FrankaArm(FrankaConfig(stiffness_n_m=3000.0, error_clip_m=0.5))
+def test_motion_limits_are_enforced(lab, guest):
+    arm = guest(FrankaArm(FrankaConfig(stiffness_n_m=3000.0, error_clip_m=0.5)))
     arm.track()
     arm.set_target(arm.read().pose7 + [0, 0.4, 0, 0, 0, 0, 0], np.zeros(6))
     begun = time.monotonic()
@@ -97,7 +100,6 @@ def test_motion_limits_are_enforced(lab):
     arm.recover()
     arm.track()
     assert arm.fault() == ""
-    arm.close()
 
 
 STALLED_CLIENT = """
@@ -124,9 +126,7 @@ def test_communication_constraints_are_enforced(lab):
     assert client.wait(10) == 0
 
 
-def test_a_new_width_interrupts_the_hand(lab):
-    hand = Hand("127.0.0.1")
-    assert hand.wait_connected(5)
+def test_a_new_width_interrupts_the_hand(hand):
     hand.request(0.0)
     wait_until(lambda: hand.width_m and hand.width_m < 0.078, "the hand to begin")
     hand.request(0.08)
@@ -134,7 +134,6 @@ def test_a_new_width_interrupts_the_hand(lab):
     assert hand.counters["preempted"] == 1
     assert hand.width_m == pytest.approx(0.08, abs=0.002)
     assert not hand.is_grasped
-    hand.close()
 
 
 def test_the_world_reaches_shared_memory_within_20_ms(lab):

@@ -24,10 +24,14 @@ def lab():
         yield lab
 
 
-def connect(**thresholds: float) -> FrankaArm:
-    arm = FrankaArm(replace(FrankaConfig(), **thresholds))
-    go_home(arm)
-    return arm
+@pytest.fixture
+def connect(lab, guest):
+    def at_home(**thresholds: float) -> FrankaArm:
+        arm = guest(FrankaArm(replace(FrankaConfig(), **thresholds)))
+        go_home(arm)
+        return arm
+
+    return at_home
 
 
 def press(arm: FrankaArm, depth_m: float) -> str:
@@ -36,17 +40,16 @@ def press(arm: FrankaArm, depth_m: float) -> str:
     return glide(arm, (*BESIDE_THE_THINGS, -depth_m), 1.5)
 
 
-def test_an_arm_that_touches_nothing_feels_nothing(lab):
+def test_an_arm_that_touches_nothing_feels_nothing(lab, connect):
     arm, client = connect(), lab.client()
     client.reset(3)
     assert glide(arm, (0.5, 0.2, 0.5), 1.0) == ""
     assert client.status()["peak_force_n"] == 0.0
     assert not arm.read().wrench.any()
     client.close()
-    arm.close()
 
 
-def test_pressing_on_the_table_is_felt_as_contact(lab):
+def test_pressing_on_the_table_is_felt_as_contact(lab, connect):
     arm = connect()
     assert press(arm, 0.02) == ""
     state = arm._robot.state
@@ -55,10 +58,9 @@ def test_pressing_on_the_table_is_felt_as_contact(lab):
     assert np.argmax(np.abs(state.tau_ext_hat_filtered)) in (1, 3)
     assert list(state.cartesian_contact) == [0, 0, 1, 0, 0, 0]
     assert not any(state.cartesian_collision)
-    arm.close()
 
 
-def test_pressing_too_hard_ends_in_a_reflex_and_recovery(lab):
+def test_pressing_too_hard_ends_in_a_reflex_and_recovery(lab, connect):
     arm = connect()
     assert "cartesian_reflex" in press(arm, 0.04)
     assert arm.read().mode == "Reflex"
@@ -68,10 +70,9 @@ def test_pressing_too_hard_ends_in_a_reflex_and_recovery(lab):
     arm.track()
     assert glide(arm, (*BESIDE_THE_THINGS, 0.2), 0.8) == ""
     assert not arm.read().wrench.any()
-    arm.close()
 
 
-def test_the_clients_thresholds_count_and_a_lasting_force_trips_again(lab):
+def test_the_clients_thresholds_count_and_a_lasting_force_trips_again(lab, connect):
     arm = connect(contact_force_n=2.0, collision_force_n=5.0)
     assert "cartesian_reflex" in press(arm, 0.02)
     arm._robot.set_collision_behavior(
@@ -86,7 +87,6 @@ def test_the_clients_thresholds_count_and_a_lasting_force_trips_again(lab):
     arm.set_target(arm.read().pose7 + [0, 0, -0.01, 0, 0, 0, 0], np.zeros(6))
     assert "cartesian_reflex" in wait_fault(arm)
     arm.recover()
-    arm.close()
 
 
 def behaviour(acceleration: float, nominal: float) -> SetCollisionBehaviorCommand:

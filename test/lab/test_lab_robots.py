@@ -4,6 +4,7 @@ import os
 import signal
 import time
 import xml.etree.ElementTree as ET
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +57,9 @@ def arm(lab):
     robot = client.status()["robot"]
     client.fault("none")
     client.close()
-    arm = FrankaArm(FrankaConfig(robot=robot))
-    go_home(arm)
-    yield arm
-    arm.close()
-    del arm._robot  # the lab serves one client at a time
+    with closing(FrankaArm(FrankaConfig(robot=robot))) as arm:
+        go_home(arm)
+        yield arm
 
 
 def ends_by_signal(lab: RunningLab, number: int) -> None:

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -54,14 +55,13 @@ def serves_the_next_client(lab):
 
 
 def connect_and_move() -> None:
-    arm = FrankaArm(FrankaConfig())
-    arm.track()
-    start = arm.read().pose7
-    for t in paced(0.5):
-        arm.set_target(start + [0, 0.02 * min(1, t / 0.3), 0, 0, 0, 0, 0], np.zeros(6))
-        assert arm.fault() == ""
-    assert arm.read().pose7[1] - start[1] > 0.01
-    arm.close()
+    with closing(FrankaArm(FrankaConfig())) as arm:
+        arm.track()
+        start = arm.read().pose7
+        for t in paced(0.5):
+            arm.set_target(start + [0, 0.02 * min(1, t / 0.3), 0, 0, 0, 0, 0], np.zeros(6))
+            assert arm.fault() == ""
+        assert arm.read().pose7[1] - start[1] > 0.01
 
 
 def start_moving(*arguments: str) -> subprocess.Popen[str]:
