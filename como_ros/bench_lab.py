@@ -17,6 +17,7 @@ from typing import Any
 
 from como_ros.drivers.franka import ArmError, FrankaConfig
 from como_ros.errors import ComoError
+from como_ros.gates import at_least, at_most
 from como_ros.graphs import Deployment, graph
 from como_ros.lab.soak import IMAGE_HZ, Worker, cameras_drawn
 from como_ros.lab.tasks import get_task
@@ -164,24 +165,16 @@ class _Bench:
         rate_hz = min(drawn) / passed_s
         collision_n = FrankaConfig().collision_force_n
         rows = [
-            _at_most("F1", f"mean error on a {SINE_S:.0f} s sine, mm", error_mm, MOST_ERROR_MM),
-            _at_least("F2", "cube held in the air, s", held_s, HOLD_S),
-            _at_least("F3", "seconds of the world in a second", self._realtime(), LEAST_REALTIME),
-            _at_least("F4", "frames a second of either camera", rate_hz, LEAST_FRAMES * IMAGE_HZ),
-            _at_most("F5", "reflexes and other faults", len(figures.faults), 0),
-            _at_most("F6", "communication violations", counts["violations"], 0),
-            _at_most("F7", "longest run of lost cycles", counts["longest_lost_run"], LOST_AT_MOST - 1),
-            _at_most("F8", "largest force felt in pick-and-place, N", figures.peak_force_n, collision_n),
+            at_most("F1", f"mean error on a {SINE_S:.0f} s sine, mm", error_mm, MOST_ERROR_MM),
+            at_least("F2", "cube held in the air, s", held_s, HOLD_S),
+            at_least("F3", "seconds of the world in a second", self._realtime(), LEAST_REALTIME),
+            at_least("F4", "frames a second of either camera", rate_hz, LEAST_FRAMES * IMAGE_HZ),
+            at_most("F5", "reflexes and other faults", len(figures.faults), 0),
+            at_most("F6", "communication violations", counts["violations"], 0),
+            at_most("F7", "longest run of lost cycles", counts["longest_lost_run"], LOST_AT_MOST - 1),
+            at_most("F8", "largest force felt in pick-and-place, N", figures.peak_force_n, collision_n),
         ]
         if figures.episodes:
             share = figures.successes / figures.episodes
-            rows.append(_at_least("F9", f"placed of {figures.episodes} episodes", share, 0.95))
+            rows.append(at_least("F9", f"placed of {figures.episodes} episodes", share, 0.95))
         return {"minutes": passed_s / 60, **asdict(figures), **counts, "rows": rows}
-
-
-def _at_most(row_id: str, what: str, value: float, gate: float) -> dict[str, Any]:
-    return {"id": row_id, "what": what, "value": value, "gate": gate, "ok": value <= gate}
-
-
-def _at_least(row_id: str, what: str, value: float, gate: float) -> dict[str, Any]:
-    return {"id": row_id, "what": what, "value": value, "gate": gate, "ok": value >= gate}

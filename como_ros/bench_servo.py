@@ -16,6 +16,7 @@ from como_ros.control.rotations import matrix_from_vector, matrix_from_xyzw, xyz
 from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.supervision import POLICY, READY
+from como_ros.gates import at_most
 
 START = np.array([0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0])
 TICK_NS, POSE_NS, CHUNK_EVERY, POSES = 10_000_000, 100_000_000, 50, 16
@@ -29,7 +30,7 @@ def run_bench(minutes: float = 10.0, seed: int = 0) -> dict[str, Any]:
     sent, starts = _simulate(round(minutes * 6000), np.random.default_rng(seed))
     twists = np.array([setpoint.twist for setpoint in sent])
     rows = [
-        _row(
+        at_most(
             "switch", "velocity jump where a chunk begins, as sent / switched hard", _jumps(sent, starts), 0.2
         )
     ]
@@ -91,7 +92,7 @@ def _within(robot: str, what: str, limit: Dynamics, rates: np.ndarray) -> list[d
         "jerk": np.diff(rates, n=2, axis=0) / second_s**2,
     }
     return [
-        _row(
+        at_most(
             f"{robot} {what} {name}",
             f"largest {name} of the set-points / the {robot}'s limit",
             float(np.linalg.norm(values, axis=1).max()) / getattr(limit, name),
@@ -99,7 +100,3 @@ def _within(robot: str, what: str, limit: Dynamics, rates: np.ndarray) -> list[d
         )
         for name, values in measured.items()
     ]
-
-
-def _row(row_id: str, what: str, value: float, gate: float) -> dict[str, Any]:
-    return {"id": row_id, "what": what, "value": value, "gate": gate, "ok": value <= gate}

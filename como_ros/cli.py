@@ -10,18 +10,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional
 from tyro.extras import SubcommandApp
 
-from como_ros import cli_learning
+from como_ros import cli_bench, cli_learning
 from como_ros.errors import ComoError
 from como_ros.results import (
     Fault,
     Input,
     Json,
-    Log,
     OptionalInput,
     Out,
     Robot,
@@ -40,7 +39,7 @@ EXTRA_OF |= {"franky": "core", "pyrealsense2": "core", "rclpy": "ros", "tensorrt
 MENDABLE = (ComoError, ContractError, OSError)
 
 app = SubcommandApp()
-bags, bench, encoder, motion = SubcommandApp(), SubcommandApp(), SubcommandApp(), SubcommandApp()
+bags, encoder, motion = SubcommandApp(), SubcommandApp(), SubcommandApp()
 
 
 @app.command
@@ -199,64 +198,8 @@ def bags_check(
         raise ComoError(f"{damaged} of {len(rows)} episodes in {folder} are not whole, for the reasons above")
 
 
-@bench.command(name="wire")
-def bench_wire(*, pairs: int = 15, json: Json = None) -> None:
-    """What images cost on the wire and episodes cost to read, against baselines in the same run."""
-    from como_ros.bench_wire import run_bench
-    from como_ros.nodes.wiring import message_class
-
-    _judge(run(json, run_bench, message_class("/front/color/image_raw"), pairs)["rows"])
-
-
-@bench.command(name="agreement")
-def bench_agreement(
-    *, task: Task = "pick_place", episodes: int = 20, seed: int = 0, json: Json = None
-) -> None:
-    """Whether plans end alike in fast mode and through the real protocol, misses included."""
-    from como_ros.bench_agreement import run_bench
-
-    _judge(run(json, run_bench, task, episodes, seed, say)["rows"])
-
-
-@bench.command(name="lab")
-def bench_lab(*, minutes: float = 0.0, seed: int = 0, log: Log = None, json: Json = None) -> None:
-    """Sine, grasp and hold through the real protocol with the cameras drawn; --minutes of pick-and-place."""
-    from como_ros.bench_lab import run_bench
-
-    _judge_values(run(json, run_bench, minutes, seed, log, say)["rows"])
-
-
-@bench.command(name="servo")
-def bench_servo(*, minutes: float = 10.0, seed: int = 0, json: Json = None) -> None:
-    """How smooth the set-points are that a policy's chunks become, against the robots' limits; simulated."""
-    from como_ros.bench_servo import run_bench
-
-    _judge_values(run(json, run_bench, minutes, seed)["rows"])
-
-
-def _judge_values(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        say(f"{row['id']} {row['what']}: {row['value']:.4g}, gate {row['gate']:.4g}")
-    _refuse_missed(rows)
-
-
-def _judge(rows: list[dict[str, Any]]) -> None:
-    """Every row as a sentence; an error where a gate was missed."""
-    for row in rows:
-        told = f"{row['ratio']:.4f} ({row['low']:.4f} to {row['high']:.4f}), gate {row['gate']:.4g}"
-        say(f"{row['id']} {row['what']}: {told}")
-    _refuse_missed(rows)
-
-
-def _refuse_missed(rows: list[dict[str, Any]]) -> None:
-    if missed := [row["id"] for row in rows if not row["ok"]]:
-        raise ComoError(
-            f"{', '.join(missed)} missed the gate; try again on a quiet machine, then look for a cause"
-        )
-
-
 app.command(bags, name="bags", help="Recorded episodes.")
-app.command(bench, name="bench", help="Paired ratios against named baselines.")
+app.command(cli_bench.bench, name="bench", help="Paired ratios against named baselines.")
 app.command(encoder, name="encoder", help="The frozen visual encoder.")
 app.command(motion, name="motion", help="Latent motion from video.")
 encoder.command(name="train")(cli_learning.encoder_train)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from como_ros.bench_lab import Figures, _at_least, _at_most, run_bench
+from como_ros.bench_lab import Figures, run_bench
 from como_ros.errors import ComoError
+from como_ros.gates import at_least, at_most
 from como_ros.lab.soak import PERIOD_S, ticks
 
 
@@ -17,10 +18,10 @@ def test_what_cannot_be_run_is_refused_before_a_lab_starts(options, said):
 
 
 def test_rows_are_judged_by_their_side_of_the_gate():
-    assert _at_most("F1", "", 3.9, 4.0)["ok"]
-    assert not _at_most("F1", "", 4.1, 4.0)["ok"]
-    assert _at_least("F3", "", 0.96, 0.95)["ok"]
-    assert not _at_least("F3", "", float("nan"), 0.95)["ok"]
+    assert at_most("F1", "", 3.9, 4.0)["ok"]
+    assert not at_most("F1", "", 4.1, 4.0)["ok"]
+    assert at_least("F3", "", 0.96, 0.95)["ok"]
+    assert not at_least("F3", "", float("nan"), 0.95)["ok"]
 
 
 def test_figures_keep_the_worst_of_all_episodes():

@@ -50,6 +50,7 @@ LAYERS = {
     "como_ros.bench_lab": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
     "como_ros.cli": Layer(OURS),
     "como_ros.cli_learning": Layer(OURS),
+    "como_ros.cli_bench": Layer(OURS),
 }
 # inside como_ros imports go downwards only
 HEIGHTS = {
@@ -67,6 +68,7 @@ HEIGHTS = {
     "como_ros.bench_agreement": 8,
     "como_ros.bench_lab": 8,
     "como_ros.cli_learning": 8,
+    "como_ros.cli_bench": 8,
     "como_ros.cli": 9,
 }
 

@@ -1,0 +1,69 @@
+"""The `como bench` verbs: each says its rows, and fails where a gate was missed; como_ros/cli.py lists them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tyro.extras import SubcommandApp
+
+from como_ros.errors import ComoError
+from como_ros.results import Json, Log, Task, run, say
+
+bench = SubcommandApp()
+
+
+@bench.command(name="wire")
+def bench_wire(*, pairs: int = 15, json: Json = None) -> None:
+    """What images cost on the wire and episodes cost to read, against baselines in the same run."""
+    from como_ros.bench_wire import run_bench
+    from como_ros.nodes.wiring import message_class
+
+    _judge_ratios(run(json, run_bench, message_class("/front/color/image_raw"), pairs)["rows"])
+
+
+@bench.command(name="agreement")
+def bench_agreement(
+    *, task: Task = "pick_place", episodes: int = 20, seed: int = 0, json: Json = None
+) -> None:
+    """Whether plans end alike in fast mode and through the real protocol, misses included."""
+    from como_ros.bench_agreement import run_bench
+
+    _judge_ratios(run(json, run_bench, task, episodes, seed, say)["rows"])
+
+
+@bench.command(name="lab")
+def bench_lab(*, minutes: float = 0.0, seed: int = 0, log: Log = None, json: Json = None) -> None:
+    """Sine, grasp and hold through the real protocol with the cameras drawn; --minutes of pick-and-place."""
+    from como_ros.bench_lab import run_bench
+
+    _judge_values(run(json, run_bench, minutes, seed, log, say)["rows"])
+
+
+@bench.command(name="servo")
+def bench_servo(*, minutes: float = 10.0, seed: int = 0, json: Json = None) -> None:
+    """How smooth the set-points are that a policy's chunks become, against the robots' limits; simulated."""
+    from como_ros.bench_servo import run_bench
+
+    _judge_values(run(json, run_bench, minutes, seed)["rows"])
+
+
+def _judge_values(rows: list[dict[str, Any]]) -> None:
+    """Rows of como_ros.gates."""
+    for row in rows:
+        say(f"{row['id']} {row['what']}: {row['value']:.4g}, gate {row['gate']:.4g}")
+    _refuse_missed(rows)
+
+
+def _judge_ratios(rows: list[dict[str, Any]]) -> None:
+    """Rows with an interval."""
+    for row in rows:
+        told = f"{row['ratio']:.4f} ({row['low']:.4f} to {row['high']:.4f}), gate {row['gate']:.4g}"
+        say(f"{row['id']} {row['what']}: {told}")
+    _refuse_missed(rows)
+
+
+def _refuse_missed(rows: list[dict[str, Any]]) -> None:
+    if missed := [row["id"] for row in rows if not row["ok"]]:
+        raise ComoError(
+            f"{', '.join(missed)} missed the gate; try again on a quiet machine, then look for a cause"
+        )
