@@ -1,4 +1,4 @@
-"""The `como bench` verbs: each says its rows, and fails where a gate was missed; como_ros/cli.py lists them."""
+"""The `como bench` verbs: each says its rows, and fails where a gate was missed."""
 
 from __future__ import annotations
 
