@@ -88,7 +88,7 @@ def up(
     task: Task = "pick_place",
     spread: Spread = "training",
     bundle: OptionalInput = None,
-    device: str = "scripted",
+    device: str = "",
     robot_host: str = "172.16.0.2",
     robot: Robot = "panda",
     serials: tuple[str, ...] = (),

@@ -36,8 +36,9 @@ class Deployment:
     robot_host: str = "172.16.0.2"
     robot: str = "panda"
     """Whose limits hold: panda or fr3."""
-    device: str = "scripted"
-    """Teleop device, for `teleop`."""
+    device: str = ""
+    """Teleop device; without one a lab is driven by the scripted operator, and nobody can take over from a
+    policy."""
     serials: tuple[str, ...] = ()
     """Serial numbers of the cameras, in the order front, wrist."""
 
@@ -92,9 +93,17 @@ def graph(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
     if scenario not in SCENARIOS:
         raise ComoError(f"no scenario named {scenario!r}; known scenarios: {', '.join(SCENARIOS)}")
     get_limits(deployment.robot)
-    driver = _teleop(deployment) if scenario == "teleop" else _policy(deployment)
     lab = (_lab(deployment),) if deployment.lab else ()
-    return (*lab, _arm(deployment), _camera(deployment), _node("supervisor"), driver, _recorder(deployment))
+    station = (_arm(deployment), _camera(deployment), _node("supervisor"))
+    return (*lab, *station, *_drivers(scenario, deployment), _recorder(deployment))
+
+
+def _drivers(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
+    """Whoever may move the arm; beside a policy a person can take over where there is a device."""
+    if scenario == "teleop":
+        return (_teleop(deployment, deployment.device or "scripted"),)
+    person = (_teleop(deployment, deployment.device),) if deployment.device else ()
+    return (_policy(deployment), *person)
 
 
 def environment(deployment: Deployment) -> dict[str, str]:
@@ -152,10 +161,10 @@ def _policy(deployment: Deployment) -> Process:
     return _node("policy", bundle=deployment.bundle, robot=deployment.robot)
 
 
-def _teleop(deployment: Deployment) -> Process:
-    if deployment.device == "scripted" and not deployment.lab:
+def _teleop(deployment: Deployment, device: str) -> Process:
+    if device == "scripted" and not deployment.lab:
         raise ComoError("the scripted teleop device only drives the lab; give lab:=true or another device")
-    return _node("teleop", device=deployment.device, control=deployment.lab_control if deployment.lab else "")
+    return _node("teleop", device=device, control=deployment.lab_control if deployment.lab else "")
 
 
 def _recorder(deployment: Deployment) -> Process:

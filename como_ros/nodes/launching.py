@@ -16,13 +16,13 @@ ABOUT = {
     "task": "task of the lab",
     "spread": "training or held_out: what the lab draws its layouts from",
     "bundle": "folder of the compiled policy",
-    "device": "teleop device",
+    "device": "teleop device; beside a policy, a person can take over with it",
     "out": "folder that takes the episodes",
     "robot_host": "address of the robot's controller",
     "robot": "panda or fr3: whose limits hold",
     "serials": "camera serials FRONT,WRIST",
 }
-NOT_FOR = {"teleop": ("bundle",), "autonomous": ("device",)}
+NOT_FOR: dict[str, tuple[str, ...]] = {"teleop": ("bundle",), "autonomous": ()}
 
 
 def describe(scenario: str) -> LaunchDescription:

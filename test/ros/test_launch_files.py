@@ -53,7 +53,8 @@ def command(action, context) -> list[str]:
 )
 def test_launch_starts_the_processes_that_como_up_starts(scenario, lab, bundle):
     arguments = {"lab": lab, "serials": "123,456", "out": "/tmp/somewhere"}
-    arguments |= {"bundle": bundle} if scenario == "autonomous" else {"device": "scripted"}
+    arguments |= {"bundle": bundle} if scenario == "autonomous" else {}
+    arguments |= {"device": "scripted"} if lab == "true" else {}
     actions, context = visited(scenario, **arguments)
     deployment = Deployment.parse(arguments)
     assert [command(a, context) for a in actions] == [p.command for p in graph(scenario, deployment)]

@@ -123,6 +123,13 @@ def test_the_lab_comes_first_and_only_where_asked_for(tmp_path):
     assert "lab" not in [p.name for p in graph("autonomous", real)]
 
 
+def test_a_device_beside_a_policy_lets_a_person_take_over(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    deployment = Deployment(lab=True, bundle=str(tmp_path), device="scripted")
+    names = [process.name for process in graph("autonomous", deployment)]
+    assert names == ["lab", "arm", "camera", "supervisor", "policy", "teleop", "recorder"]
+
+
 def test_arm_policy_and_recorder_are_told_which_robot_it_is(tmp_path):
     """A bag of an FR3 that says panda would teach a policy that the FR3 then refuses."""
     (tmp_path / "manifest.json").write_text("{}")
