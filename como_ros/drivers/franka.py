@@ -32,6 +32,7 @@ from franky import (
 
 from como_ros.control import gains
 from como_ros.control.limits import RobotLimits, get_limits, set_limits
+from como_ros.control.triage import is_at_rest
 from como_ros.errors import ComoError
 from policies.spaces import invert_pose
 
@@ -48,6 +49,7 @@ FRANKY_ERRORS = (
 HOMING_STIFFNESS = (200.0, 200.0, 200.0, 200.0, 80.0, 80.0, 40.0)
 HOMING_DAMPING = (30.0, 30.0, 30.0, 30.0, 10.0, 10.0, 5.0)
 EE_WAIT_S = 1.0
+REST_WAIT_S = 3.0
 EE_CLOSE = 0.002
 SETTLE_S = 0.02
 
@@ -139,16 +141,20 @@ class FrankaArm:
         """The controller forgets the end effector when it restarts, so every connection sets it.
 
         A pose from before the change would be followed as a target: wait until the reported pose has moved
-        to the new end effector.
+        to the new end effector. That shows only on an arm at rest, which one that was just left may not be.
         """
         time.sleep(SETTLE_S)
-        before = self._robot.state
+        deadline = time.monotonic() + REST_WAIT_S
+        while not is_at_rest((before := self._robot.state).dq):
+            if time.monotonic() > deadline:
+                raise ArmError(f"the arm still moves after {REST_WAIT_S:.0f} s; connect again at rest")
+            time.sleep(SETTLE_S)
         flange = before.O_T_EE.matrix @ invert_pose(before.F_T_EE.matrix)
         self._robot.set_ee((invert_pose(before.F_T_NE.matrix) @ F_T_TCP).T.flatten().tolist())
         deadline = time.monotonic() + EE_WAIT_S
         while np.abs(self._robot.state.O_T_EE.matrix - flange @ F_T_TCP).max() > EE_CLOSE:
             if time.monotonic() > deadline:
-                raise ArmError("the robot did not take the end effector, or it moves; connect again at rest")
+                raise ArmError("the robot did not take the end effector; connect again")
             time.sleep(0.005)
 
     def read(self) -> ArmState:

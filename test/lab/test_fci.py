@@ -57,6 +57,16 @@ def test_a_sine_with_twist_feed_forward_is_followed_within_4_mm(arm):
     assert np.mean(errors[100:]) < 0.004, f"mean error {np.mean(errors[100:]) * 1e3:.2f} mm"
 
 
+def test_an_arm_left_in_motion_can_be_connected_to_at_once(lab, arm):
+    begun = arm.read().pose7
+    for t in paced(0.6):
+        arm.set_target(begun + [0, 0.25 * t, 0, 0, 0, 0, 0], np.array([0, 0.25, 0, 0, 0, 0]))
+    assert np.abs(arm.read().dq).max() > 0.1
+    arm.close()
+    with closing(FrankaArm(FrankaConfig())) as again:
+        assert np.abs(again.read().dq).max() < 0.1
+
+
 @pytest.fixture
 def hand(lab):
     with closing(Hand("127.0.0.1")) as hand:
