@@ -1,11 +1,26 @@
-"""What every teleop device looks like to the teleop node."""
+"""What a teleop device looks like to the teleop node, and a hand-held thing to the device it makes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+
+OPEN_M, CLOSED_M = 0.08, 0.0
+
+SERVICES = {
+    "drive": "/supervisor/teleop",
+    "rearm": "/supervisor/release",
+    "stop": "/supervisor/stop",
+    "home": "/arm/home",
+    "start": "/recorder/start",
+    "keep": "/recorder/keep",
+    "success": "/recorder/keep_success",
+    "failure": "/recorder/keep_failure",
+    "discard": "/recorder/discard",
+}
+"""What a button may ask for, and who does it; `drive` is asked by a hand that closes on the deadman."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +29,8 @@ class TeleopCommand:
 
     pose7: np.ndarray
     """(7,) end-effector pose in the base frame."""
-    width_m: float
+    width_m: float | None
+    """None: the operator has not said; the gripper stays as it is."""
     held: bool
     """Whether the operator's hand is on the deadman."""
 
@@ -27,3 +43,33 @@ class TeleopDevice(Protocol):
     def command(self, elapsed_s: float, ee_pose7: np.ndarray) -> TeleopCommand: ...
 
     def disengage(self) -> None: ...
+
+    def pressed(self) -> tuple[str, ...]:
+        """Names out of `SERVICES` pressed since the last call; asked for at every tick, driving or not."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a hand does to a device now: it puts it somewhere (`pose7`) or pushes it (`push6`)."""
+
+    held: bool = False
+    """The hand is on the deadman."""
+    coupled: bool = True
+    """The clutch is closed: motion counts."""
+    pose7: np.ndarray | None = None
+    """Where the hand is, in a frame of its own that only has to stand still."""
+    push6: np.ndarray = field(default_factory=lambda: np.zeros(6))
+    """Deflection from -1 to 1 along and about x, y, z of the base."""
+    width_m: float | None = None
+    """A trigger that is the gripper's width; others have buttons named `open` and `close`."""
+    buttons: frozenset[str] = frozenset()
+    """Names that are down now: out of `SERVICES`, `open` or `close`."""
+
+
+class Hand(Protocol):
+    """A thing that a person holds. `read` never waits; it raises where the thing has gone."""
+
+    def read(self) -> Reading: ...
+
+    def close(self) -> None: ...

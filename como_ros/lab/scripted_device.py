@@ -43,3 +43,7 @@ class ScriptedDevice:
 
     def disengage(self) -> None:
         self._plan = None
+
+    def pressed(self) -> tuple[str, ...]:
+        """A script presses no buttons."""
+        return ()

@@ -11,11 +11,12 @@ from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from como_ros import wire
-from como_ros.control.supervision import TELEOP
-from como_ros.drivers.teleop import TeleopDevice
+from como_ros.control.supervision import POLICY, READY, TELEOP
+from como_ros.drivers.teleop import SERVICES, TeleopDevice
 from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
@@ -23,6 +24,7 @@ from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import Refused, every, publisher, subscription
 
 DEVICES = ("scripted",)
+FAILED = "device failed"
 STALE_S = 0.2
 """Driving starts from where the arm is, so its pose must be fresh."""
 
@@ -61,6 +63,7 @@ class TeleopNode(Node):
         self._malformed = Refused(self)
         subscription(self, "/arm/ee_pose", self._malformed.guard("/arm/ee_pose", self._on_ee_pose))
         HealthReporter(self, self._report)
+        self._services = {name: self.create_client(Trigger, path) for name, path in SERVICES.items()}
         every(self, 1 / config.rate_hz, self._tick)
 
     def _on_ee_pose(self, message: Any) -> None:
@@ -73,12 +76,15 @@ class TeleopNode(Node):
             self._engaged_s, self._width, self._reason = None, None, "idle"
 
     def _tick(self) -> None:
-        if self._state != TELEOP or self._ee_pose7 is None:
-            return
         try:
-            self._drive(self._ee_pose7)
+            for name in self._device.pressed():
+                self._ask(name)
+            if self._state == TELEOP and self._ee_pose7 is not None:
+                self._drive(self._ee_pose7)
+            elif self._reason.startswith(FAILED):
+                self._reason = "idle"
         except Exception as error:  # a device that breaks is a hand that let go
-            self._reason = f"device failed: {type(error).__name__}: {error}"
+            self._reason = f"{FAILED}: {type(error).__name__}: {error}"
             self._deadman_out.publish(Bool(data=False))
             self.get_logger().error(self._reason, throttle_duration_sec=1.0)
 
@@ -97,16 +103,29 @@ class TeleopNode(Node):
         stamp_ns = time.time_ns()
         self._pose_out.publish(wire.fill_pose(PoseStamped(), command.pose7, stamp_ns))
         self._sent += 1
-        if command.width_m != self._width:
+        if command.width_m is not None and command.width_m != self._width:
             self._width = command.width_m
             self._width_out.publish(
                 wire.fill_widths(JointTrajectory(), [self._width], stamp_ns, JointTrajectoryPoint, Duration)
             )
 
+    def _ask(self, name: str) -> None:
+        """A button of the device; a hand that closes on the deadman drives, or takes over from a policy."""
+        if name == "drive" and self._state not in (READY, POLICY):
+            return
+        if not self._services[name].service_is_ready():
+            raise ComoError(f"no node offers {SERVICES[name]}; is the graph up?")
+        answer = self._services[name].call_async(Trigger.Request())
+        answer.add_done_callback(lambda done: self._told(name, done.result()))
+
+    def _told(self, name: str, answer: Any) -> None:
+        if not answer.success:
+            self.get_logger().warning(f"{name}: {answer.message}", throttle_duration_sec=1.0)
+
     def _report(self) -> Health:
         return Health(
             self._reason,
-            not self._reason.startswith("device"),
+            not self._reason.startswith(FAILED),
             {"commands": self._sent, "malformed": self._malformed.count},
         )
 
