@@ -63,7 +63,7 @@ class TeleopNode(Node):
         self._malformed = Refused(self)
         subscription(self, "/arm/ee_pose", self._malformed.guard("/arm/ee_pose", self._on_ee_pose))
         HealthReporter(self, self._report)
-        self._services = {name: self.create_client(Trigger, path) for name, path in SERVICES.items()}
+        self._askable = {name: self.create_client(Trigger, path) for name, path in SERVICES.items()}
         every(self, 1 / config.rate_hz, self._tick)
 
     def _on_ee_pose(self, message: Any) -> None:
@@ -113,9 +113,9 @@ class TeleopNode(Node):
         """A button of the device; a hand that closes on the deadman drives, or takes over from a policy."""
         if name == "drive" and self._state not in (READY, POLICY):
             return
-        if not self._services[name].service_is_ready():
+        if not self._askable[name].service_is_ready():
             raise ComoError(f"no node offers {SERVICES[name]}; is the graph up?")
-        answer = self._services[name].call_async(Trigger.Request())
+        answer = self._askable[name].call_async(Trigger.Request())
         answer.add_done_callback(lambda done: self._told(name, done.result()))
 
     def _told(self, name: str, answer: Any) -> None:
