@@ -91,10 +91,13 @@ class EpisodeWriter:
         """Append a message object made by `message`."""
         self.write(topic_name, stamp_ns, serialize(msg))
 
-    def restate(self, *, contract: Contract | None = None, instruction: str | None = None) -> None:
+    def restate(
+        self, *, contract: Contract | None = None, instruction: str | None = None, **provenance: str
+    ) -> None:
         """Say what was not known when the episode began."""
         self.contract = contract or self.contract
         self.instruction = instruction or self.instruction
+        self._custom |= provenance
         self._note_unfinished()
 
     def flush(self) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from como_ros.control.supervision import POLICY, TELEOP
 from como_ros.errors import ComoError
 from como_ros.graphs import Deployment
 from como_ros.lab.client import LabClient
@@ -17,7 +18,8 @@ POLL_S = 0.05
 HOME_TRIES = 3
 NEWS_S = 0.3
 """The arm says within 0.1 s that it has stopped or goes on."""
-ARMED_AS = {"teleop": "teleop", "autonomous": "policy"}
+ARMED_AS = {"teleop": TELEOP, "autonomous": POLICY}
+HELPED = "a person took over"
 
 
 class Graph(Protocol):
@@ -53,6 +55,8 @@ class EpisodeLoop:
         self._task = get_task(deployment.task)
         self._check = check
         self._say = say
+        self._helped = False
+        """Whether a person took over in this episode."""
 
     def run(self, seed: int, episodes: int, result: dict[str, Any]) -> None:
         """Fill `result` as episodes end, so that an interrupted run keeps its count."""
@@ -74,13 +78,15 @@ class EpisodeLoop:
         self._station.call("/recorder/start")
         begun = self._lab.status()["time"]
         self._station.call(f"/supervisor/{self._mode}")
+        self._helped = False
         status = self._watch(begun)
         self._station.call("/supervisor/stop")
         self._station.call("/recorder/keep_success" if status["success"] else "/recorder/keep_failure")
         return {
             "seed": seed,
-            "success": bool(status["success"]),
-            "reason": status["reason"],
+            "success": bool(status["success"]) and not self._helped,
+            "reason": HELPED if self._helped else status["reason"],
+            "intervention": self._helped,
             "seconds": status["time"] - begun,
             "instruction": layout.instruction,
         }
@@ -93,7 +99,10 @@ class EpisodeLoop:
         time.sleep(SETTLE_S)
 
     def _watch(self, begun: float) -> dict[str, Any]:
-        """The lab's verdict: at once on success, else at the time limit or when the supervisor stops."""
+        """The lab's verdict: at once on success, else at the time limit or when the supervisor stops.
+
+        What a person helps with goes on, but counts for no success of the policy.
+        """
         armed = time.monotonic()
         while True:
             self._check()
@@ -104,8 +113,10 @@ class EpisodeLoop:
                 return {**status, "reason": f"out of time: {status['reason']}"}
             if is_faulted(self._station):
                 return {**status, "reason": self._station.message("arm")}
-            if time.monotonic() - armed > 1.0 and self._station.supervisor_state != self._mode:
-                return {**status, "reason": f"supervisor went to {self._station.supervisor_state}"}
+            state = self._station.supervisor_state
+            self._helped |= self._mode == POLICY and state == TELEOP
+            if time.monotonic() - armed > 1.0 and state not in (POLICY, TELEOP):
+                return {**status, "reason": f"supervisor went to {state}"}
             time.sleep(POLL_S)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from como_ros import wire
 from como_ros.bag_writer import FLUSH_S, BagError, EpisodeWriter
+from como_ros.control.supervision import POLICY, TELEOP
 from como_ros.typestore import deserialize
 from policies.spaces import CAMERAS, INSTRUCTION, Contract, image_key
 
@@ -43,6 +44,7 @@ class Recording:
         self._queue_bytes = queue_bytes
         self._closing = False
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._driver = ""
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="bag writer", daemon=True)
         self._thread.start()
@@ -95,8 +97,12 @@ class Recording:
             self._items.clear()
 
     def _learn(self, topic: str, cdr: bytes) -> None:
-        """The first instruction and image say what the episode is about and how large images are."""
+        """What messages say of the episode: its instruction, its images' size, that a person took over."""
         row = wire.TOPICS[topic]
+        if row.key == "supervisor_state":
+            before, self._driver = self._driver, str(deserialize(cdr, row.type).data)
+            if (before, self._driver) == (POLICY, TELEOP):
+                self._writer.restate(intervention="true")
         if row.key == INSTRUCTION and not self._writer.instruction:
             self._writer.restate(instruction=str(deserialize(cdr, row.type).data))
         elif row.key in COLOUR_KEYS and row.key not in self._sizes:

@@ -118,6 +118,12 @@ ROWS = {
         "the same in the whole graph", "the arm stands", "200 ms", "call to standstill of the arm's body"
     ),
     "deadman": Row("deadman released", "stop latch", "100 ms", "release to the supervisor's stop"),
+    "takeover": Row(
+        "a human takes over while a policy runs",
+        "the policy yields, the person drives, the episode is marked; handing back blends",
+        "100 ms",
+        "call to the first set-point that is not the policy's",
+    ),
     "disk": Row(
         "disk full",
         "the episode is refused or ends with a sentence; what is whole is kept",
@@ -125,7 +131,7 @@ ROWS = {
     ),
     "tampered": Row("bundle or bag truncated, tampered, from another contract", "refused by name", "at load"),
 }
-NOT_YET = ("a human takes over while a policy runs", "clock jump of the whole machine while the arm moves")
+NOT_YET = ("clock jump of the whole machine while the arm moves",)
 
 
 class Reactions:

@@ -87,6 +87,13 @@ class Servo:
         return self._state
 
     @property
+    def driver(self) -> str:
+        """Whose command the last set-point followed: `policy`, `teleop` for a person, nobody's."""
+        if self.activity == HOLDING:
+            return ""
+        return TELEOP if self._path is self._operator else POLICY
+
+    @property
     def stands(self) -> bool:
         """Whether the last set-point asked for no motion."""
         return not self._last.twist.any()

@@ -1,10 +1,15 @@
 """Who may move the arm: the supervisor's states, its stop latch and its watch over the deadman.
 
     stopped --release--> ready --teleop--> teleop
-       ^                   |----policy--> policy
-       `------stop---------+--------------'
+       ^                   |               |    ^
+       |                   |            policy teleop
+       |                   |               v    |
+       |                   `----policy--> policy
+       `---------------stop (from everywhere)
 
 Stop is accepted in every state and latches: motion needs a release and then an arming, in that order.
+A person may take over from a running policy and hand back to it; while the person drives, the deadman counts,
+and letting go stops. Nothing hands over to a policy but a request.
 Times are nanoseconds of any clock that only moves forward.
 """
 
@@ -18,8 +23,8 @@ STATES = (STOPPED, READY, TELEOP, POLICY)
 _ALLOWED_FROM = {
     "stop": STATES,
     "release": (STOPPED,),
-    "teleop": (READY,),
-    "policy": (READY,),
+    "teleop": (READY, POLICY),
+    "policy": (READY, TELEOP),
 }
 _LEADS_TO = {"stop": STOPPED, "release": READY, "teleop": TELEOP, "policy": POLICY}
 REQUESTS = tuple(_ALLOWED_FROM)

@@ -211,7 +211,7 @@ class ArmLoop:
             raise ArmError(fault)
         setpoint = self.servo.tick(now_ns)
         arm.set_target(setpoint.pose7, setpoint.twist)
-        self.pace.sent(setpoint)
+        self.pace.sent(setpoint, self.servo.driver)
         self.hand.obey(self.servo.halted, self.servo.width(now_ns))
 
     def _fail(self, why: str) -> None:

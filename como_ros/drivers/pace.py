@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from como_ros.control.interpolation import Setpoint
+from como_ros.control.supervision import POLICY
 
 STILL_M_S, STILL_RAD_S = 1e-3, 5e-3
 
@@ -25,15 +26,28 @@ class Pace:
     still_since_ns: int = 0
     """System time at which the set-point last came to a standstill; 0 before it has ever moved."""
     moving: bool = False
+    driver: str = ""
+    """Whose command the set-point follows."""
+    yielded_ns: int = 0
+    """System time of the first set-point that was not the policy's any more; 0 before it has driven."""
+    steepest_m_s: float = 0.0
+    """Largest change of velocity from one set-point to the next."""
+    _velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     def begin(self, late_ns: int) -> None:
         self.rounds += 1
         self.late += late_ns > 2_000_000
         self.worst_late_ms = max(self.worst_late_ms, late_ns / 1e6)
 
-    def sent(self, setpoint: Setpoint) -> None:
+    def sent(self, setpoint: Setpoint, driver: str = "") -> None:
         linear, angular = (float(np.linalg.norm(part)) for part in (setpoint.twist[:3], setpoint.twist[3:]))
         moving = linear > STILL_M_S or angular > STILL_RAD_S
         if self.moving and not moving:
             self.still_since_ns = time.time_ns()
         self.moving = moving
+        if self.driver == POLICY != driver:
+            self.yielded_ns = time.time_ns()
+        self.driver = driver
+        change = float(np.linalg.norm(setpoint.twist[:3] - self._velocity))
+        self.steepest_m_s = max(self.steepest_m_s, change)
+        self._velocity = setpoint.twist[:3]

@@ -27,8 +27,8 @@ from std_srvs.srv import Trigger
 from como_ros import wire
 from como_ros.control.servo import ServoConfig
 from como_ros.control.shield import ShieldConfig
-from como_ros.control.speakers import ALONE_NS, CHUNKS_ALONE_NS, Speakers
-from como_ros.drivers.arm_loop import CONNECTING, FAULT, ArmLoop, LoopConfig
+from como_ros.control.speakers import ALONE_NS, CHUNKS_ALONE_NS, Speakers, Turns
+from como_ros.drivers.arm_loop import CONNECTING, FAULT, TRACKING, ArmLoop, LoopConfig
 from como_ros.drivers.franka import ArmState, FrankaConfig
 from como_ros.drivers.priority import run_before_others
 from como_ros.errors import ComoError
@@ -37,7 +37,7 @@ from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import Refused, every, message_class, publisher, subscription
 
-STATE_TOPIC, CHUNK_TOPIC = "/supervisor/state", "/arm/command/chunk"
+STATE_TOPIC, CHUNK_TOPIC, WIDTH_TOPIC = "/supervisor/state", "/arm/command/chunk", "/gripper/command"
 LEASE_S = 0.1
 PRIORITY = 6
 
@@ -85,13 +85,14 @@ class ArmNode(Node):
         self._config = declare_config(self, ArmConfig)
         self._refused = Refused(self)
         self._watched = 0
+        self._width_turns = Turns()
         self._joints, self._pose, self._wrench = JointState(), PoseStamped(), WrenchStamped()
         self._joints_out = publisher(self, "/arm/joint_states")
         self._pose_out = publisher(self, "/arm/ee_pose")
         self._wrench_out = publisher(self, "/arm/external_wrench")
         self._loop = ArmLoop(self._config.loop(), self._report)
         self._health = HealthReporter(self, self._diagnose)
-        self._told = ""
+        self._told = ("", "")
         self._subscribe()
         self._offer("/arm/home", self._loop.home)
         self._offer("/arm/recover", self._loop.recover)
@@ -102,9 +103,11 @@ class ArmNode(Node):
             (STATE_TOPIC, self._on_state),
             ("/arm/command/pose", self._on_pose),
             (CHUNK_TOPIC, self._on_chunk),
-            ("/gripper/command", self._on_widths),
         ):
-            subscription(self, topic, self._guarded(topic, act))
+            speakers = Speakers(CHUNKS_ALONE_NS if topic == CHUNK_TOPIC else ALONE_NS)
+            subscription(self, topic, self._guarded(topic, act, speakers))
+        widths = self._guarded(WIDTH_TOPIC, self._on_widths, self._width_turns)
+        subscription(self, WIDTH_TOPIC, self._unless_late(widths))
         lease = QoSProfile(
             depth=1,
             reliability=ReliabilityPolicy.RELIABLE,
@@ -134,13 +137,14 @@ class ArmNode(Node):
 
     # Commands ------------------------------------------------------------------------------------
 
-    def _guarded(self, topic: str, act: Callable[[Any], None]) -> Callable[[Any, Any], None]:
+    def _guarded(
+        self, topic: str, act: Callable[[Any], None], speakers: Speakers | Turns
+    ) -> Callable[[Any, Any], None]:
         """A message that does not read as a command is refused whole and counted, a second speaker stops."""
-        speakers = Speakers(CHUNKS_ALONE_NS if topic == CHUNK_TOPIC else ALONE_NS)
         guarded = self._refused.guard(topic, act)
 
         def callback(message: Any, info: Any) -> None:
-            if speakers.two(info["publisher_gid"]["data"], time.monotonic_ns()):
+            if speakers.two(_sender(info), time.monotonic_ns()):
                 self._loop.tell(lambda servo, now_ns: servo.contested(topic))
                 if topic == STATE_TOPIC:  # neither may say ready: a sweep home ends
                     self._loop.tell(lambda servo, now_ns: servo.supervise("", now_ns))
@@ -149,8 +153,18 @@ class ArmNode(Node):
 
         return callback
 
+    def _unless_late(self, act: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+        """Widths come from a policy or from a person: what who has just yielded still says is dropped."""
+
+        def callback(message: Any, info: Any) -> None:
+            if not self._width_turns.is_late(_sender(info), time.monotonic_ns()):
+                act(message, info)
+
+        return callback
+
     def _on_state(self, message: Any) -> None:
         state = message.data
+        self._width_turns.begin(state, time.monotonic_ns())
         self._loop.tell(lambda servo, now_ns: servo.supervise(state, now_ns))
 
     def _on_pose(self, message: Any) -> None:
@@ -193,14 +207,19 @@ class ArmNode(Node):
         said = f"{loop.mode}, {loop.servo.activity}" + (f": {reason}" if reason else "")
         return said + (f"; {fault}" if fault else "")
 
+    @property
+    def _driver(self) -> str:
+        return self._loop.pace.driver if self._loop.mode == TRACKING else ""
+
     def _say_changes(self) -> None:
-        """Faults are said at once, not at the next whole second; without its loop the node is no use."""
+        """Faults and drivers are said at once, not a second later; without its loop the node is no use."""
         if not self._loop.alive:
             raise ComoError("the arm's control loop has ended; its traceback is above, start the node again")
-        if self._loop.mode != self._told:
-            self._told = self._loop.mode
+        told, self._told = self._told, (self._loop.mode, self._driver)
+        if self._told != told:
             self._health.publish()
-            if self._told == FAULT:  # rclpy wants one severity for each line of code that logs
+        if self._told[0] != told[0]:
+            if self._loop.mode == FAULT:  # rclpy wants one severity for each line of code that logs
                 self.get_logger().error(self._sentence())
             else:
                 self.get_logger().info(self._sentence())
@@ -216,6 +235,9 @@ class ArmNode(Node):
             "worst_late_ms": pace.worst_late_ms,
             "success_rate": loop.success_rate,
             "still_since_ns": pace.still_since_ns,
+            "driver": self._driver,
+            "yielded_ns": pace.yielded_ns,
+            "steepest_m_s": pace.steepest_m_s,
             "hand": loop.hand.fault or "ok",
             "commanders_watched": self._watched,
             "last_refusal": refusal,
@@ -229,6 +251,11 @@ class ArmNode(Node):
     def destroy_node(self) -> None:
         self._loop.close()
         super().destroy_node()
+
+
+def _sender(info: Any) -> bytes:
+    """What identifies the publisher of a message."""
+    return bytes(info["publisher_gid"]["data"])
 
 
 def _steady_ns(stamp_ns: int) -> int:

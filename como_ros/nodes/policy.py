@@ -82,6 +82,8 @@ class PolicyNode(Node):
         self._scheduler = ChunkScheduler(contract, schedule)
         self._newest = dict.fromkeys(contract.cameras, 0)
         self._instruction, self._state, self._reason = "", "", "waiting for the supervisor"
+        self._turns = self._turn = 0
+        """Changes of the supervisor's state, heard and thought about."""
         self._intent: Intent | None = None
         self._sent: ActionChunk | None = None
         self._chunks = self._refused = self._failed = 0
@@ -115,6 +117,7 @@ class PolicyNode(Node):
         self._instruction, self._intent = message.data, None
 
     def _on_state(self, message: Any) -> None:
+        self._turns += message.data != self._state
         self._state = message.data
         self._wake.set()
 
@@ -124,9 +127,11 @@ class PolicyNode(Node):
         while not self._stop.is_set():
             self._wake.wait(0.05)
             self._wake.clear()
-            if self._state != POLICY:
+            if self._turn != self._turns:  # a person may have driven meanwhile: nothing is under way
+                self._turn, self._sent, self._intent = self._turns, None, None
                 self._scheduler.reset()
-                self._sent, self._reason = None, f"idle: {in_words(self._state or 'silent')}"
+            if self._state != POLICY:
+                self._reason = f"idle: {in_words(self._state or 'silent')}"
                 continue
             try:
                 self._step()
@@ -158,7 +163,7 @@ class PolicyNode(Node):
         chunk = self._scheduler.accept(observation, actions, time.time_ns())
         if chunk is None:
             self._complain("the chunk came after its last action was due")
-        elif self._state == POLICY:
+        elif self._turn == self._turns:
             self._send(chunk)
             self._chunks, self._reason = self._chunks + 1, "running"
 

@@ -27,6 +27,8 @@ DEVICES = ("scripted",)
 FAILED = "device failed"
 STALE_S = 0.2
 """Driving starts from where the arm is, so its pose must be fresh."""
+WORKED_M = 0.01
+"""Who takes over finds the hand as the policy left it, until the device's grip has moved so far."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class TeleopNode(Node):
         self._ee_stamp_ns = 0
         self._engaged_s: float | None = None
         self._width: float | None = None
+        self._took_over = False
+        self._grip_at_rest: float | None = None
         self._reason, self._sent = "idle", 0
         self._pose_out = publisher(self, "/arm/command/pose")
         self._width_out = publisher(self, "/gripper/command")
@@ -70,6 +74,8 @@ class TeleopNode(Node):
         self._ee_pose7, self._ee_stamp_ns = wire.pose7_from_msg(message), wire.stamp_ns(message)
 
     def _on_state(self, message: Any) -> None:
+        if message.data != self._state:
+            self._took_over, self._grip_at_rest = (self._state, message.data) == (POLICY, TELEOP), None
         self._state = message.data
         if self._state != TELEOP and self._engaged_s is not None:
             self._device.disengage()
@@ -103,11 +109,21 @@ class TeleopNode(Node):
         stamp_ns = time.time_ns()
         self._pose_out.publish(wire.fill_pose(PoseStamped(), command.pose7, stamp_ns))
         self._sent += 1
-        if command.width_m is not None and command.width_m != self._width:
+        if command.width_m is None:  # the device has not said; whatever it says later was meant
+            self._took_over = False
+        elif command.width_m != self._width and self._grips(command.width_m):
             self._width = command.width_m
             self._width_out.publish(
                 wire.fill_widths(JointTrajectory(), [self._width], stamp_ns, JointTrajectoryPoint, Duration)
             )
+
+    def _grips(self, width_m: float) -> bool:
+        """Whether the hand is this device's to move: what a policy held must not fall at a takeover."""
+        if self._took_over and self._grip_at_rest is None:
+            self._grip_at_rest = width_m
+        if self._grip_at_rest is not None and abs(width_m - self._grip_at_rest) > WORKED_M:
+            self._took_over, self._grip_at_rest = False, None
+        return not self._took_over
 
     def _ask(self, name: str) -> None:
         """A button of the device; a hand that closes on the deadman drives, or takes over from a policy."""

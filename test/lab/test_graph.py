@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from constant_bundle import write_constant_bundle
 from ros_probe import wait_until
 
 from como_ros import bags, wire
+from como_ros.control.servo import ServoConfig
 from como_ros.graphs import Deployment
 from como_ros.lab.client import LabClient
 from como_ros.up import graph_up, up
@@ -125,6 +127,30 @@ def test_an_inference_that_raises_stops_the_run_and_leaves_the_arm_holding(probe
         time.sleep(1.0)
         motion.stops_within(0.2, stopped_ns, reaction, "inference")
     assert states[-1][1].data == "stopped"
+
+
+def test_a_person_takes_over_from_the_policy_at_once_and_hands_back(probe, deployment, reaction):
+    steepest_m_s = ServoConfig.acceleration_m_s2 * ServoConfig.max_dt_s
+    with moving(replace(deployment, device="scripted"), probe) as (_, station, motion):
+        station.call("/recorder/start")
+        taken_ns = time.time_ns()
+        station.call("/supervisor/teleop")
+        wait_until(lambda: int(station.figures("arm")["yielded_ns"]) > taken_ns, "the policy to yield")
+        wait_until(lambda: station.figures("arm")["driver"] == "teleop", "the person to drive")
+        yielded_s = (int(station.figures("arm")["yielded_ns"]) - taken_ns) / 1e9
+        reaction("takeover", yielded_s, 0.1, motion.stalls.after(taken_ns))
+        wait_until(lambda: motion.speed() > 0.1, "the arm to follow the person")
+        assert station.supervisor_state == "teleop"
+        station.call("/supervisor/policy")
+        wait_until(lambda: station.figures("arm")["driver"] == "policy", "the policy to go on")
+        wait_until(lambda: 0.04 < motion.speed() < 0.1, "the policy's own speed")
+        figures = station.figures("arm")
+        assert "two publishers" not in station.message("arm")
+        assert float(figures["steepest_m_s"]) < steepest_m_s
+        station.call("/supervisor/stop")
+        station.call("/recorder/keep")
+    meta = bags.read_meta(bags.episodes(Path(deployment.out))[0])
+    assert meta.provenance["intervention"] == "true"
 
 
 def test_homing_opens_the_hand(own_domain, deployment):

@@ -50,6 +50,17 @@ def test_the_first_image_and_instruction_say_what_was_recorded(tmp_path):
     assert meta.instruction == "pick up the cube"
 
 
+def test_an_episode_in_which_a_person_took_over_says_so(tmp_path):
+    for name, states in (("helped", ("policy", "teleop")), ("driven", ("ready", "teleop", "policy"))):
+        recording = Recording(tmp_path / name, Contract(), PLENTY)
+        for state in states:
+            said = serialize(message("std_msgs/msg/String", data=state))
+            recording.put("/supervisor/state", START_NS, said)
+        recording.close("kept")
+    assert bags.read_meta(tmp_path / "helped").provenance["intervention"] == "true"
+    assert "intervention" not in bags.read_meta(tmp_path / "driven").provenance
+
+
 def test_cameras_of_different_sizes_stop_the_episode_with_both_sizes(tmp_path):
     recording = Recording(tmp_path / "e", Contract(), PLENTY)
     recording.put("/front/color/image_raw", START_NS, image(START_NS))

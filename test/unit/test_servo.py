@@ -9,7 +9,7 @@ from como_ros.bench_servo import run_bench
 from como_ros.control.interpolation import Setpoint
 from como_ros.control.servo import FOLLOWING, HOLDING, Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
-from como_ros.control.speakers import CHUNKS_ALONE_NS, Speakers
+from como_ros.control.speakers import ALONE_NS, CHUNKS_ALONE_NS, Speakers, Turns
 from como_ros.errors import ComoError
 
 MS = 1_000_000
@@ -246,6 +246,77 @@ def test_two_policies_that_send_whole_chunks_are_two():
     said = [speakers.two(b"a", at) for at in range(0, 4 * chunk_ns, chunk_ns)]
     assert not any(said)
     assert speakers.two(b"b", 4 * chunk_ns)
+
+
+def test_the_last_widths_of_a_policy_that_has_yielded_are_late_and_no_contest():
+    turns = Turns()
+    turns.begin("policy", 0)
+    assert not turns.two(b"policy", 10 * MS)
+    turns.begin("teleop", 20 * MS)
+    assert turns.is_late(b"policy", 30 * MS)
+    assert not turns.is_late(b"person", 40 * MS)
+    assert not turns.two(b"person", 40 * MS)
+
+
+def test_a_policy_that_does_not_yield_is_a_second_publisher():
+    turns = Turns()
+    turns.begin("policy", 0)
+    turns.two(b"policy", 10 * MS)
+    turns.begin("teleop", 20 * MS)
+    stubborn_ns = 20 * MS + ALONE_NS
+    assert not turns.two(b"person", stubborn_ns - 1)
+    assert not turns.is_late(b"policy", stubborn_ns)
+    assert turns.two(b"policy", stubborn_ns)
+
+
+def test_who_gets_its_turn_back_within_a_second_is_listened_to():
+    turns = Turns()
+    for at, turn, sender in (
+        (0, "policy", b"policy"),
+        (100, "teleop", b"person"),
+        (200, "policy", b"policy"),
+    ):
+        turns.begin(turn, at * MS)
+        assert not turns.is_late(sender, at * MS)
+        assert not turns.two(sender, at * MS)
+    assert turns.is_late(b"person", 210 * MS)
+
+
+def velocity_steps(bench: Bench) -> np.ndarray:
+    return np.linalg.norm(np.diff([setpoint.twist[:3] for setpoint in bench.sent], axis=0), axis=1)
+
+
+def test_a_takeover_ignores_the_policy_at_once_and_follows_the_person_without_a_jump():
+    bench = Bench("policy")
+    bench.chunk(speed_m_s=0.2)
+    bench.step(60)
+    assert (bench.servo.driver, bench.speed) == ("policy", pytest.approx(0.2, abs=0.01))
+    bench.state = "teleop"
+    bench.step(1)
+    assert bench.servo.driver == ""
+    assert bench.chunk(speed_m_s=0.2) == ""  # the policy has not heard it yet
+    bench.step(2)
+    assert bench.servo.driver == ""
+    bench.drive(1.0, speed_m_s=-0.1)
+    assert (bench.servo.driver, bench.servo.counters["contested"]) == ("teleop", 0)
+    assert bench.sent[-1].twist[1] < -0.05
+    assert velocity_steps(bench).max() < 8.1 * 0.01
+
+
+def test_handing_back_ends_the_persons_motion_and_blends_into_the_next_chunk():
+    bench = Bench("policy")
+    bench.state = "teleop"
+    bench.step(1)
+    bench.drive(1.0, speed_m_s=0.2)
+    assert bench.speed > 0.15
+    bench.state = "policy"
+    bench.step(3)
+    assert bench.servo.driver == ""
+    assert bench.chunk(speed_m_s=-0.2) == ""
+    bench.step(40)
+    assert bench.servo.driver == "policy"
+    assert bench.sent[-1].twist[1] == pytest.approx(-0.2, abs=0.01)
+    assert velocity_steps(bench).max() < 8.1 * 0.01
 
 
 def test_a_reset_while_ready_lets_the_next_arming_count():

@@ -22,7 +22,9 @@ def test_release_then_arm_reaches_teleop_and_policy():
 
 @pytest.mark.parametrize("name", ["teleop", "policy"])
 def test_arming_without_release_is_refused_with_both_states_named(name):
-    with pytest.raises(RefusedError, match=f"{name} refused: the state is stopped, it is allowed from ready"):
+    with pytest.raises(
+        RefusedError, match=f"{name} refused: the state is stopped, it is allowed from ready or"
+    ):
         Supervision().request(name, 1)
 
 
@@ -31,6 +33,28 @@ def test_stop_latches_until_released_and_armed_again():
     with pytest.raises(RefusedError):
         stopped.request("policy", 4)
     assert stopped.request("release", 4).request("policy", 5).state == POLICY
+
+
+def test_a_person_takes_over_from_a_policy_and_hands_back():
+    running = Supervision().request("release", 1).request("policy", 2)
+    taken = running.request("teleop", 3)
+    assert (taken.state, taken.reason) == (TELEOP, "teleop requested")
+    assert taken.deadman(True, 4).request("policy", 5).state == POLICY
+
+
+def test_who_took_over_and_lets_go_stops_everything_and_the_policy_does_not_go_on():
+    taken = Supervision().request("release", 0).request("policy", 1).deadman(True, 2).request("teleop", 3)
+    stopped = taken.deadman(False, 4)
+    assert stopped.state == STOPPED
+    for name in ("policy", "teleop"):
+        with pytest.raises(RefusedError):
+            stopped.request(name, 5)
+
+
+def test_a_takeover_without_a_hand_on_the_deadman_stops():
+    taken = Supervision().request("release", 0).request("policy", 1).request("teleop", 10 * TIMEOUT_NS)
+    assert taken.tick(11 * TIMEOUT_NS, TIMEOUT_NS).state == TELEOP
+    assert taken.tick(11 * TIMEOUT_NS + 1, TIMEOUT_NS).state == STOPPED
 
 
 def test_releasing_the_deadman_while_driving_stops():
