@@ -48,7 +48,8 @@ FRANKY_ERRORS = (
 
 HOMING_STIFFNESS = (200.0, 200.0, 200.0, 200.0, 80.0, 80.0, 40.0)
 HOMING_DAMPING = (30.0, 30.0, 30.0, 30.0, 10.0, 10.0, 5.0)
-EE_WAIT_S = 1.0
+EE_WAIT_S = 0.5
+EE_TRIES = 3
 REST_WAIT_S = 3.0
 EE_CLOSE = 0.002
 SETTLE_S = 0.02
@@ -140,22 +141,33 @@ class FrankaArm:
     def _set_tcp(self) -> None:
         """The controller forgets the end effector when it restarts, so every connection sets it.
 
-        A pose from before the change would be followed as a target: wait until the reported pose has moved
-        to the new end effector. That shows only on an arm at rest, which one that was just left may not be.
+        Tried again where the pose that it is judged by was reported before the controller had settled.
         """
-        time.sleep(SETTLE_S)
+        for _ in range(EE_TRIES):
+            if self._takes_tcp(self._flange_at_rest()):
+                return
+        raise ArmError("the robot did not take the end effector; connect again")
+
+    def _flange_at_rest(self) -> np.ndarray:
+        """(4, 4) in the base frame; an arm that was just left may still swing."""
         deadline = time.monotonic() + REST_WAIT_S
-        while not is_at_rest((before := self._robot.state).dq):
-            if time.monotonic() > deadline:
-                raise ArmError(f"the arm still moves after {REST_WAIT_S:.0f} s; connect again at rest")
+        while time.monotonic() < deadline:
             time.sleep(SETTLE_S)
-        flange = before.O_T_EE.matrix @ invert_pose(before.F_T_EE.matrix)
-        self._robot.set_ee((invert_pose(before.F_T_NE.matrix) @ F_T_TCP).T.flatten().tolist())
+            state = self._robot.state
+            if is_at_rest(state.dq):
+                flange: np.ndarray = state.O_T_EE.matrix @ invert_pose(state.F_T_EE.matrix)
+                return flange
+        raise ArmError(f"the arm still moves after {REST_WAIT_S:.0f} s; connect again at rest")
+
+    def _takes_tcp(self, flange: np.ndarray) -> bool:
+        """Set it and wait until the reported pose has moved there: the one before would be followed."""
+        self._robot.set_ee((invert_pose(self._robot.state.F_T_NE.matrix) @ F_T_TCP).T.flatten().tolist())
         deadline = time.monotonic() + EE_WAIT_S
-        while np.abs(self._robot.state.O_T_EE.matrix - flange @ F_T_TCP).max() > EE_CLOSE:
-            if time.monotonic() > deadline:
-                raise ArmError("the robot did not take the end effector; connect again")
+        while time.monotonic() < deadline:
+            if np.abs(self._robot.state.O_T_EE.matrix - flange @ F_T_TCP).max() < EE_CLOSE:
+                return True
             time.sleep(0.005)
+        return False
 
     def read(self) -> ArmState:
         try:
