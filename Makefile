@@ -7,7 +7,7 @@ SHELL := bash
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-EXTRAS := core,ros,lab,train,gpu,dev
+EXTRAS := core,ros,devices,lab,train,gpu,dev
 # libraries that wheels expect of the system, and a C compiler for the one package without a wheel (evdev)
 DEBIAN := libusb-1.0-0 libegl1 libgl1 libgl1-mesa-dri gcc libc6-dev
 INPUTS := Makefile constraints.txt setup.py setup.cfg pyproject.toml

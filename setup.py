@@ -23,6 +23,8 @@ EXTRAS = {
     "core": ["franky-control", "onnxruntime", "opencv-python", "pyrealsense2", "rosbags", "ruamel.yaml.clib"],
     # ROS 2 from wheels; leave it out where a ROS 2 distribution is sourced
     "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],
+    # things that an operator holds: SpaceMouse, gamepad, GELLO leader arm
+    "devices": ["dynamixel-sdk", "evdev", "hidapi"],
     # everything simulated: physics, the arm's protocol, cameras, human video
     "lab": ["av", "franka-sim", "mujoco", "opencv-python", "robosuite"],
     # everything learned, and the way to ONNX

@@ -62,9 +62,9 @@ class Reading:
     push6: np.ndarray = field(default_factory=lambda: np.zeros(6))
     """Deflection from -1 to 1 along and about x, y, z of the base."""
     width_m: float | None = None
-    """A trigger that is the gripper's width; others have buttons named `open` and `close`."""
+    """A trigger that is the gripper's width; others have buttons `open` and `close`, or `toggle`."""
     buttons: frozenset[str] = frozenset()
-    """Names that are down now: out of `SERVICES`, `open` or `close`."""
+    """Names that are down now: out of `SERVICES`, `open`, `close`, `toggle`."""
 
 
 class Hand(Protocol):

@@ -13,6 +13,7 @@ from como_ros.drivers.teleop_clutch import Clutch, ClutchConfig
 REOPEN_S = 1.0
 MAX_DT_S = 0.1
 """A tick that came late does not move the target further than this much time would."""
+PULLED_M = 0.01
 WIDTHS = {"open": OPEN_M, "close": CLOSED_M}
 
 
@@ -35,9 +36,11 @@ class HandDevice:
         self._clutch: Clutch | None = None
         self._elapsed_s = 0.0
         self._width_m: float | None = None
+        self._trigger_m: float | None = None
 
     def engage(self, ee_pose7: np.ndarray) -> None:
-        self._clutch, self._elapsed_s, self._width_m = Clutch(self._config, ee_pose7), 0.0, None
+        self._clutch, self._elapsed_s = Clutch(self._config, ee_pose7), 0.0
+        self._width_m = self._trigger_m = None
 
     def disengage(self) -> None:
         self._clutch = None
@@ -90,8 +93,17 @@ class HandDevice:
         self._edges += sorted(fresh & SERVICES.keys())
         for name in fresh & WIDTHS.keys():
             self._width_m = WIDTHS[name]
+        if "toggle" in fresh:
+            self._width_m = OPEN_M if self._width_m == CLOSED_M else CLOSED_M
         if reading.width_m is not None:
-            self._width_m = reading.width_m
+            self._pull(reading.width_m)
+
+    def _pull(self, width_m: float) -> None:
+        """A trigger counts once it has moved from where it was when driving began."""
+        if self._trigger_m is None:
+            self._trigger_m = width_m
+        if self._width_m is not None or abs(width_m - self._trigger_m) > PULLED_M:
+            self._width_m = width_m
 
     def close(self) -> None:
         hand, self._hand, self._down = self._hand, None, None

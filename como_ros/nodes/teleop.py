@@ -17,13 +17,14 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from como_ros import wire
 from como_ros.control.supervision import POLICY, READY, TELEOP
 from como_ros.drivers.teleop import SERVICES, TeleopDevice
+from como_ros.drivers.teleop_hand import HandDevice
 from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import Refused, every, publisher, subscription
 
-DEVICES = ("scripted",)
+DEVICES = ("scripted", "spacemouse", "gamepad")
 FAILED = "device failed"
 STALE_S = 0.2
 """Driving starts from where the arm is, so its pose must be fresh."""
@@ -44,6 +45,14 @@ def make_device(config: TeleopConfig) -> TeleopDevice:
         from como_ros.lab.scripted_device import ScriptedDevice
 
         return ScriptedDevice(config.control)
+    if config.device == "spacemouse":
+        from como_ros.drivers.teleop_spacemouse import SpaceMouse
+
+        return HandDevice(SpaceMouse)
+    if config.device == "gamepad":
+        from como_ros.drivers.teleop_gamepad import Gamepad
+
+        return HandDevice(Gamepad)
     raise ComoError(f"no teleop device named {config.device!r}; known devices: {', '.join(DEVICES)}")
 
 
@@ -67,7 +76,9 @@ class TeleopNode(Node):
         self._malformed = Refused(self)
         subscription(self, "/arm/ee_pose", self._malformed.guard("/arm/ee_pose", self._on_ee_pose))
         HealthReporter(self, self._report)
-        self._askable = {name: self.create_client(Trigger, path) for name, path in SERVICES.items()}
+        self._askable: dict[str, Any] = {
+            name: self.create_client(Trigger, path) for name, path in SERVICES.items()
+        }
         every(self, 1 / config.rate_hz, self._tick)
 
     def _on_ee_pose(self, message: Any) -> None:

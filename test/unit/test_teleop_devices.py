@@ -189,3 +189,16 @@ def test_a_device_that_broke_is_closed_and_opened_again_no_sooner_than_after_a_s
     now[0] = 1.1
     assert device.pressed() == ()
     assert len(made) == 2
+
+
+def test_a_trigger_counts_once_it_has_moved_from_where_it_was_when_driving_began():
+    device = HandDevice(lambda: Dummy(*(Reading(held=True, width_m=w) for w in (0.05, 0.05, 0.03, 0.05))))
+    device.engage(EE)
+    assert [device.command(i * DT_S, EE).width_m for i in range(4)] == [None, None, 0.03, 0.05]
+
+
+def test_one_button_closes_and_opens_by_turns():
+    down, up = Reading(held=True, buttons=frozenset({"toggle"})), Reading(held=True)
+    device = HandDevice(lambda: Dummy(up, down, up, down))
+    device.engage(EE)
+    assert [device.command(i * DT_S, EE).width_m for i in range(4)] == [None, CLOSED_M, CLOSED_M, OPEN_M]
