@@ -14,6 +14,7 @@ PACKAGES = [
     "policies",
     "policies.nets",
     "training",
+    "training.latent_motion",
 ]
 
 NODES = ["arm", "camera", "policy", "recorder", "supervisor", "teleop"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from policies.nets.encoder import TOKENS, WIDTH
 from training.augment import colour_jitter, random_shift
 
 BATCH = 64
@@ -46,7 +46,7 @@ def cached_tokens(
     folder: Path,
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(copies, N, 64, 128) float16, memory-mapped.
+    """(copies, N, tokens, width) float16, memory-mapped.
 
     Frames of the same group (a clip) share one augmentation per copy; without groups each has its own.
     """
@@ -73,18 +73,29 @@ def _key(encoder_sha256: str, images: np.ndarray, how: Augmentation, groups: np.
 def _fill(
     path: Path, encoder: nn.Module, images: np.ndarray, how: Augmentation, groups: np.ndarray | None
 ) -> None:
-    shape = (how.copies, len(images), TOKENS, WIDTH)
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
     began = time.monotonic()
+    shape = (how.copies, len(images), *encode(encoder, torch.from_numpy(images[:1])).shape[1:])
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    for copy, index, batch in augmented(images, how, groups):
+        out[copy, index] = encode(encoder, batch).numpy().astype(np.float16)
+    out.flush()
+    rate = how.copies * len(images) / max(time.monotonic() - began, 1e-9)
+    sys.stderr.write(f"features {how.copies} x {len(images)} images, {rate:.0f} images/s\n")
+
+
+def augmented(
+    images: np.ndarray, how: Augmentation, groups: np.ndarray | None
+) -> Iterator[tuple[int, np.ndarray, torch.Tensor]]:
+    """Every copy in batches: its number, which images, the images (B, h, w, c).
+
+    A fourth channel is moved with the colours and not recoloured: a mask stays on what it masks.
+    """
     for copy in range(how.copies):
         for index in _runs(len(images), groups):
             batch = torch.from_numpy(images[index])
             if copy:
                 batch = _augmented(batch, copy * 1_000_003 + int(index[0]), how, groups is not None)
-            out[copy, index] = encode(encoder, batch).numpy().astype(np.float16)
-    out.flush()
-    rate = how.copies * len(images) / max(time.monotonic() - began, 1e-9)
-    sys.stderr.write(f"features {how.copies} x {len(images)} images, {rate:.0f} images/s\n")
+            yield copy, index, batch
 
 
 def _runs(count: int, groups: np.ndarray | None) -> list[np.ndarray]:
@@ -98,6 +109,7 @@ def _runs(count: int, groups: np.ndarray | None) -> list[np.ndarray]:
 def _augmented(batch: torch.Tensor, seed: int, how: Augmentation, together: bool) -> torch.Tensor:
     if not together:
         generator = torch.Generator().manual_seed(seed)
-        return colour_jitter(random_shift(batch, how.shift_px, generator), how.jitter, generator)
+        moved = random_shift(batch, how.shift_px, generator)
+        return torch.cat([colour_jitter(moved[..., :3], how.jitter, generator), moved[..., 3:]], -1)
     frames = [_augmented(frame[None], seed, how, False) for frame in batch]
     return torch.cat(frames)

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,11 @@ import torch
 
 from como_ros.errors import ComoError
 from policies.nets import artefact
-from training import motion
 from training.episodes import load_episodes
-from training.metrics import encode_pairs
-from training.motion import MotionData, MotionNet, patches_of
+from training.latent_motion import model as models
+from training.latent_motion.data import MotionData
+from training.latent_motion.net import MotionNet
+from training.metrics import read_pairs
 from training.motion_data import ENCODER, FrozenEncoder, motion_data, open_encoder
 from training.videos import clip_paths, read_clip, refuse_truth
 
@@ -59,6 +60,8 @@ class Evidence:
     reversed_z: np.ndarray
     gain: np.ndarray
     energy: np.ndarray
+    words: np.ndarray | None = None
+    """(T, K) of the action book, where there is one."""
 
 
 Named = tuple[str, Evidence]
@@ -70,9 +73,9 @@ def label(
     """Label every readable clip below `videos` and every episode below `bags`."""
     refuse_truth(model, videos, bags)
     began, chosen = time.monotonic(), config or LabelConfig()
-    net, motion_config, found = motion.load(model)
+    net, found = models.load(model)
     encoder = open_encoder(model / ENCODER, found.contract)
-    gap = round(motion_config.gap_s * encoder.contract.action_rate_hz)
+    gap = round(net.config.gap_s * encoder.contract.action_rate_hz)
     evidence = dict(_of_videos(net, encoder, videos, gap)) if videos else {}
     counts = _write(evidence, out / "video", chosen) if evidence else {"frames": 0, "kept": 0}
     robot = dict(_of_bags(net, encoder, bags, gap)) if bags else {}
@@ -98,26 +101,31 @@ def _of_videos(net: MotionNet, encoder: FrozenEncoder, videos: Path, gap: int) -
             sys.stderr.write(f"skipped: {error}\n")
             continue
         if len(clip.frames) > gap:
-            yield clip.name, weigh(net, motion_data([], [clip], encoder, copies=0), gap)
+            yield clip.name, weigh(net, _data(net, encoder, [], [clip]), gap)
 
 
 def _of_bags(net: MotionNet, encoder: FrozenEncoder, bags: Path, gap: int) -> Iterator[Named]:
     for episode in load_episodes(bags)[1]:
-        yield episode.path.name, weigh(net, motion_data([episode], [], encoder, copies=0), gap)
+        yield episode.path.name, weigh(net, _data(net, encoder, [episode], []), gap)
+
+
+def _data(net: MotionNet, encoder: FrozenEncoder, episodes: list, clips: list) -> MotionData:
+    return motion_data(episodes, clips, encoder, replace(net.config, masks="none"), copies=0)
 
 
 def weigh(net: MotionNet, data: MotionData, gap: int) -> Evidence:
     """Latent motions of one clip and what speaks for them."""
     first = data.starts(gap)
-    later, tokens = first + gap, data.tokens[0]
-    z, reversed_z = encode_pairs(net, tokens, first, later), encode_pairs(net, tokens, later, first)
-    patches = patches_of(torch.from_numpy(data.images))
-    before, after = patches[first], patches[later]
+    later = first + gap
+    reversed_z = read_pairs(net, data, later, first).z
     with torch.no_grad():
-        painted = net.decode(before, torch.from_numpy(z))
-    copied = (after - before).square().mean((1, 2)).numpy()
-    missed = (after - painted).square().mean((1, 2)).numpy()
-    return Evidence(z, reversed_z, 1 - missed / np.maximum(copied, 1e-6), copied)
+        before, after = data.view(first), data.view(later)
+        motion = net.encode(before, after)
+        start, wanted, painted = net.canvas(before), net.canvas(after), net.decode(before, motion)
+    copied = (wanted - start).square().mean((1, 2)).numpy()
+    missed = (wanted - painted).square().mean((1, 2)).numpy()
+    words = motion.words[0].numpy() if motion.words else None
+    return Evidence(motion.z.numpy(), reversed_z, 1 - missed / np.maximum(copied, 1e-6), copied, words)
 
 
 def _write(evidence: dict[str, Evidence], out: Path, config: LabelConfig) -> dict[str, int]:
@@ -135,7 +143,9 @@ def _write(evidence: dict[str, Evidence], out: Path, config: LabelConfig) -> dic
             "energy": e.energy < least,
         }
         keep = ~np.logical_or.reduce(list(failed.values()))
-        np.savez(out / f"{name}.npz", z=e.z, keep=keep, reversal=reversal, gain=e.gain, energy=e.energy)
+        said = {} if e.words is None else {"words": e.words}
+        shard = out / f"{name}.npz"
+        np.savez(shard, z=e.z, keep=keep, reversal=reversal, gain=e.gain, energy=e.energy, **said)
         counts["frames"] += len(keep)
         counts["kept"] += int(keep.sum())
         for gate, rows in failed.items():

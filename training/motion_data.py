@@ -13,10 +13,12 @@ from torch import nn
 from como_ros.errors import ComoError
 from policies.spaces import Contract
 from training import encoder as encoders
-from training import motion
 from training.episodes import Episode, load_episodes
 from training.features import Augmentation, cached_tokens, encode
-from training.motion import MotionConfig, MotionData
+from training.latent_motion import model
+from training.latent_motion.config import MotionConfig, preset
+from training.latent_motion.data import MotionData, patches_and_coverage
+from training.masks import masks_of
 from training.videos import Clip, read_clips, refuse_truth
 
 COPIES = 2
@@ -61,40 +63,81 @@ def group_numbers(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def motion_data(
-    episodes: list[Episode], clips: list[Clip], encoder: FrozenEncoder, copies: int = COPIES
+    episodes: list[Episode],
+    clips: list[Clip],
+    encoder: FrozenEncoder,
+    config: MotionConfig,
+    copies: int = COPIES,
+    masks: Path | None = None,
 ) -> MotionData:
-    """Front frames of the episodes, then the clips' frames; 0 copies means their own tokens, not cached."""
+    """Front frames of the episodes, then the clips' frames; 0 copies means as they are, not cached.
+
+    `masks` is the folder of precomputed ones.
+    """
     robot, video = [e.images["front"] for e in episodes], [c.frames for c in clips]
     if not robot and not video:
         raise ComoError("latent motion needs robot episodes or video clips")
-    images = [np.concatenate(part) for part in (robot, video) if part]
-    tokens = [
-        encoder.tokens(np.concatenate(p), Augmentation(copies=copies), group_numbers(p))
-        if copies
-        else encoder.fresh(np.concatenate(p))
-        for p in (robot, video)
-        if p
+    masks_by_part = (
+        masks_of(config.masks, [(e.path.name, e.images["front"]) for e in episodes], masks, encoder.cache),
+        masks_of(config.masks, [(c.path.stem, c.frames) for c in clips], masks, encoder.cache),
+    )
+    parts = [
+        _part(frames, found, encoder, config, copies)
+        for frames, found in zip((robot, video), masks_by_part, strict=True)
+        if frames
     ]
+    tokens, patches, coverage = zip(*parts, strict=True)
     return MotionData(
-        images=np.concatenate(images),
-        tokens=np.concatenate(tokens, 1),
+        tokens=_joined(tokens),
+        patches=_joined(patches),
         groups=group_numbers([*robot, *video]),
         robot=sum(len(part) for part in robot),
         rate_hz=encoder.contract.action_rate_hz,
+        coverage=None if coverage[0] is None else _joined(coverage),
     )
 
 
+def _part(
+    frames: list[np.ndarray],
+    masks: np.ndarray | None,
+    encoder: FrozenEncoder,
+    config: MotionConfig,
+    copies: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Tokens, pixels and mask coverage of robot frames or of clips."""
+    images, groups, how = np.concatenate(frames), group_numbers(frames), Augmentation(copies=max(copies, 1))
+    tokens = encoder.tokens(images, how, groups) if copies else encoder.fresh(images)
+    return tokens, *patches_and_coverage(images, masks, how, groups, config)
+
+
+def _joined(parts: tuple[np.ndarray, ...]) -> np.ndarray:
+    """One part stays where it is on disk."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+
+
 def train(
-    bags: Path | None, videos: Path | None, encoder: Path, out: Path, config: MotionConfig | str = "lab"
+    bags: Path | None,
+    videos: Path | None,
+    encoder: Path,
+    out: Path,
+    config: MotionConfig | str = "lab",
+    masks: Path | None = None,
 ) -> dict[str, float]:
     """Train a latent-motion model on the frames of `bags` and `videos`; no action is read."""
-    refuse_truth(bags, videos, encoder)
-    chosen = motion.PRESETS[config] if isinstance(config, str) else config
-    frozen = open_encoder(encoder)
-    contract, episodes = load_episodes(bags) if bags else (frozen.contract, [])
-    frozen.contract.require(contract, f"bags {bags}")
-    clips = read_clips(videos, contract.action_rate_hz, contract.image_hw)[0] if videos else []
+    refuse_truth(bags, videos, encoder, masks)
+    chosen, frozen = preset(config), open_encoder(encoder)
+    contract, episodes, clips = load_frames(bags, videos, frozen.contract)
+    data = motion_data(episodes, clips, frozen, chosen, masks=masks)
     keep_encoder(encoder, out)
-    data = motion_data(episodes, clips, frozen)
     source = {"bags": str(bags), "videos": str(videos)}
-    return motion.train_on(data, out, chosen, contract, frozen.sha256, source).summary()
+    return model.train_on(data, out, chosen, contract, frozen.sha256, source).summary()
+
+
+def load_frames(
+    bags: Path | None, videos: Path | None, contract: Contract
+) -> tuple[Contract, list[Episode], list[Clip]]:
+    """Episodes and clips that fit the encoder's contract."""
+    found, episodes = load_episodes(bags) if bags else (contract, [])
+    contract.require(found, f"bags {bags}")
+    clips = read_clips(videos, found.action_rate_hz, found.image_hw)[0] if videos else []
+    return found, episodes, clips

@@ -1,14 +1,18 @@
-"""Linear probes: ridge regression split by episode, its penalty chosen inside the training part only."""
+"""Probes split by episode: ridge regression, its penalty chosen inside the training part only, and an MLP."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import nn
 
 PENALTIES = tuple(10.0 ** np.arange(-4, 3))
 HELD_OUT_EVERY = 4
 """Every fourth episode is only tested on."""
+HIDDEN, PATIENCE = 128, 40
+"""Of the MLP: its width, and the steps it goes on without getting better."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,14 @@ def split_by_group(groups: np.ndarray, every: int = HELD_OUT_EVERY) -> np.ndarra
 
 
 def ridge(features: np.ndarray, targets: np.ndarray, fitted: np.ndarray, penalty: float) -> np.ndarray:
-    """Fit on the rows where `fitted` is true and predict every row, through the Gram matrix."""
+    """Fit on the rows where `fitted` is true and predict every row, through the smaller Gram matrix."""
     x = features.astype(np.float64)
-    x = (x - x[fitted].mean(0)) / (x[fitted].std(0) + 1e-6)
-    centre = targets[fitted].mean(0)
-    gram = x @ x[fitted].T / x.shape[1]
-    inside = gram[fitted]
-    solved = np.linalg.solve(inside + penalty * np.eye(len(inside)), targets[fitted] - centre)
-    return gram @ solved + centre
+    x = (x - x[fitted].mean(0)) / (x[fitted].std(0) + 1e-6) / np.sqrt(x.shape[1])
+    centre, known = targets[fitted].mean(0), x[fitted]
+    wanted = targets[fitted] - centre
+    if known.shape[0] > known.shape[1]:
+        return x @ np.linalg.solve(known.T @ known + penalty * np.eye(x.shape[1]), known.T @ wanted) + centre
+    return x @ known.T @ np.linalg.solve(known @ known.T + penalty * np.eye(len(known)), wanted) + centre
 
 
 def r2_score(targets: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -63,3 +67,43 @@ def probe(features: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> Prob
     r2 = r2_score(targets[tested], predicted, targets[train].mean(0))
     mse = ((targets[tested] - predicted) ** 2).mean(0)
     return Probe(r2, mse, best, predicted, np.flatnonzero(tested))
+
+
+def mlp_probe(features: np.ndarray, targets: np.ndarray, groups: np.ndarray, steps: int = 400) -> np.ndarray:
+    """R2 by target of a small network, split as `probe`; it stops where the inner groups are best served."""
+    tested = split_by_group(groups)
+    train = ~tested
+    inner = np.zeros_like(train)
+    inner[np.flatnonzero(train)[split_by_group(groups[train])]] = True
+    x, y = _standard(features, train), _standard(targets, train)
+    predicted = _fit_mlp(x, y, train & ~inner, inner, steps)[tested]
+    return r2_score(y[tested].numpy(), predicted.numpy(), y[train].mean(0).numpy())
+
+
+def _standard(values: np.ndarray, fitted: np.ndarray) -> torch.Tensor:
+    scaled = (values - values[fitted].mean(0)) / (values[fitted].std(0) + 1e-6)
+    return torch.from_numpy(scaled.astype(np.float32))
+
+
+def _fit_mlp(
+    x: torch.Tensor, y: torch.Tensor, fitted: np.ndarray, watched: np.ndarray, steps: int
+) -> torch.Tensor:
+    """Predictions for every row at the step that served the watched rows best."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(x.shape[1], HIDDEN), nn.GELU(), nn.Linear(HIDDEN, y.shape[1]))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
+    best, since, kept = float("inf"), 0, y
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.mse_loss(net(x[fitted]), y[fitted]).backward()
+        optimizer.step()
+        with torch.no_grad():
+            guess = net(x)
+        error = float((guess[watched] - y[watched]).square().mean())
+        since += 1
+        if error < best:
+            best, since, kept = error, 0, guess
+        if since > PATIENCE:
+            break
+    return kept

@@ -40,12 +40,12 @@ def feed_forward(width: int, factor: int = 2) -> nn.Sequential:
 class Block(nn.Module):
     """Pre-norm self-attention, cross-attention where a context is given, feed-forward."""
 
-    def __init__(self, width: int, heads: int, cross: bool = False):
+    def __init__(self, width: int, heads: int, cross: bool = False, feed_factor: int = 2):
         super().__init__()
         self.norm_self, self.attention = nn.LayerNorm(width), Attention(width, heads)
         self.norm_cross = nn.LayerNorm(width) if cross else None
         self.cross = Attention(width, heads) if cross else None
-        self.norm_forward, self.forward_part = nn.LayerNorm(width), feed_forward(width)
+        self.norm_forward, self.forward_part = nn.LayerNorm(width), feed_forward(width, feed_factor)
 
     def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         x = x + self.attention(self.norm_self(x))

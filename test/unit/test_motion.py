@@ -1,52 +1,68 @@
-"""Latent motion: the properties the papers claim, training, metrics, labels."""
+"""Latent motion: the properties that the papers claim, as tests; training, loading and labels."""
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from como_ros.errors import ComoError
 from policies.nets import artefact
 from policies.spaces import Contract
-from training import motion
-from training.label import Evidence, LabelConfig, _write
+from training.label import Evidence, LabelConfig, _write, weigh
+from training.latent_motion import config as configs
+from training.latent_motion import model
+from training.latent_motion.config import ABLATION, PRESETS, MotionConfig, preset
+from training.latent_motion.data import MotionData, coverage_of, patches_of
+from training.latent_motion.losses import contrast, foreground_weights, is_foreground, masked_error
+from training.latent_motion.model import MotionTraining, parted_error
+from training.latent_motion.net import Motion, MotionNet, View, difference, seen
 from training.metrics import past_future_cosine
-from training.motion import (
-    MotionData,
-    MotionNet,
-    MotionTraining,
-    contrast,
-    difference,
-    foreground,
-    patches_of,
-)
+from training.optimize import Schedule
 
-DEBUG = motion.PRESETS["debug"]
+DEBUG = PRESETS["debug"]
+TINY = {"width": 32, "blocks": 1, "decoder_blocks": 1, "schedule": Schedule(steps=1, batch=4)}
+DUAL = replace(ABLATION["td_masked_dual"], **TINY)
 
 
-def small_data(frames: int = 24) -> MotionData:
+def small_data(frames: int = 24, config: MotionConfig = DEBUG) -> MotionData:
     rng = np.random.default_rng(0)
-    tokens = rng.standard_normal((2, frames, 64, 128)).astype(np.float16)
-    images = rng.integers(0, 255, (frames, 128, 128, 3), dtype=np.uint8)
-    return MotionData(images, tokens, np.repeat([0, 1], frames // 2), frames // 2, 10.0)
+    tokens = rng.standard_normal((2, frames, config.tokens, config.token_dim)).astype(np.float16)
+    patches = rng.uniform(-1, 1, (2, frames, config.patches, config.patch_dim)).astype(np.float16)
+    coverage = rng.random((2, frames, config.patches)).astype(np.float16)
+    return MotionData(tokens, patches, np.repeat([0, 1], frames // 2), frames // 2, 10.0, coverage)
+
+
+def views(config: MotionConfig = DEBUG, count: int = 3) -> tuple[View, View]:
+    data = small_data(config=config)
+    return data.view(np.arange(count)), data.view(np.arange(count) + 5)
 
 
 def test_identical_frames_differ_by_nothing_and_swapped_frames_by_the_opposite():
-    a, b = torch.randn(2, 3, 64, 128)
-    assert torch.equal(difference(a, a), torch.zeros_like(a))
-    assert torch.equal(difference(a, b), -difference(b, a))
+    first, later = views()
+    still = seen("difference", first, first)[1]
+    assert torch.equal(still, torch.zeros_like(still))
+    assert torch.equal(seen("difference", first, later)[1], -seen("difference", later, first)[1])
 
 
 def test_the_later_frame_reaches_the_motion_only_through_the_difference():
     net = MotionNet(DEBUG)
-    first, later = torch.randn(2, 64, 128), torch.randn(2, 64, 128, requires_grad=True)
-    net.encode(first, difference(first, later).detach()).sum()
-    moved = difference(first, later)
-    net.encode(first, moved).sum().backward()
-    assert later.grad is not None
-    assert later.grad.abs().sum() > 0
-    assert net.encode(first, moved).shape == (2, 128)
+    first, later = views()
+    later.tokens.requires_grad_()
+    moved = difference(first.tokens, later.tokens).detach().requires_grad_()
+    net.encode(first, later).z.sum().backward()
+    net.read([first.tokens, moved]).z.sum().backward()
+    assert later.tokens.grad.abs().sum() > 0
+    assert torch.allclose(later.tokens.grad, moved.grad, atol=1e-6)
+
+
+def test_without_the_early_difference_the_later_frame_is_seen_itself():
+    first, later = views()
+    assert torch.equal(seen("pair", first, later)[1], later.tokens)
+    net = MotionNet(replace(DEBUG, input="future"))
+    assert torch.equal(net.encode(first, later).z, net.encode(later, later).z)
 
 
 def test_the_contrastive_loss_is_log_three_at_ties():
@@ -55,10 +71,70 @@ def test_the_contrastive_loss_is_log_three_at_ties():
     assert float(contrast(z, z, -z, 0.1)) < 1e-3
 
 
+def test_a_masked_loss_ignores_what_lies_outside_its_region():
+    painted, wanted = torch.randn(2, 2, 64, 10)
+    region = torch.zeros(2, 64, dtype=torch.bool)
+    region[:, 5:9] = True
+    elsewhere = torch.where(region[..., None], painted, torch.randn_like(painted) * 100)
+    assert masked_error(elsewhere, wanted, region) == masked_error(painted, wanted, region) > 0
+    assert masked_error(painted, wanted, torch.zeros_like(region)) == 0
+
+
+def test_action_only_decoding_is_blind_to_the_background_code():
+    net = MotionNet(DUAL).eval()
+    first, later = views(DUAL)
+    motion = net.encode(first, later)
+    other = Motion((motion.slots[0], torch.randn_like(motion.slots[1])), motion.words, motion.loss)
+    alone = (True, False)
+    assert torch.equal(net.decode(first, motion, alone), net.decode(first, other, alone))
+    assert not torch.equal(net.decode(first, motion), net.decode(first, other))
+
+
+def test_the_actor_trains_the_action_book_and_the_rest_the_background_book():
+    net = MotionNet(replace(DUAL, bottleneck="dual_vq"))
+    first, later = views(DUAL)
+    for actor, silent, speaking in ((True, 1, 0), (False, 0, 1)):
+        net.zero_grad()
+        region = torch.full((3, 64), actor)
+        parted_error(net, first, net.canvas(later), net.encode(first, later), region).backward()
+        assert net.bottlenecks[silent].narrow[0].weight.grad.abs().sum() == 0
+        assert net.bottlenecks[speaking].narrow[0].weight.grad.abs().sum() > 0
+
+
+def test_both_books_start_dead_words_anew():
+    net = MotionNet(replace(DUAL, restart_after=2)).train()
+    for book in net.bottlenecks:
+        with torch.no_grad():
+            book.words[1:] = 1e3
+    first, later = views(DUAL)
+    for _ in range(4):
+        net.encode(first, later)
+    for book in net.bottlenecks:
+        assert book.words.abs().max() < 1e3
+
+
+def test_a_book_answers_with_its_nearest_word_and_lets_the_gradient_through():
+    book = MotionNet(DUAL).eval().bottlenecks[0]
+    x = torch.randn(3, 4, 32, requires_grad=True)
+    found = book(x)
+    assert torch.allclose(found.slots, book.words[found.words], atol=1e-6)
+    found.slots.sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert book.words.grad is None
+
+
+def test_a_patch_is_foreground_when_nearly_half_of_it_is_masked():
+    masks = torch.zeros(1, 128, 128)
+    masks[0, :8, :16], masks[0, 16:23, 16:32] = 255, 255
+    covered = coverage_of(masks, DEBUG)
+    assert covered[0, 0] == 0.5
+    assert is_foreground(covered, 0.47)[0].nonzero().flatten().tolist() == [0]
+
+
 def test_patches_keep_every_pixel_in_its_place():
     image = torch.zeros(1, 128, 128, 3, dtype=torch.uint8)
     image[0, 16:32, 32:48] = 255
-    patches = patches_of(image)
+    patches = patches_of(image, DEBUG)
     assert patches.shape == (1, 64, 192)
     assert float(patches[0, 8 + 2].min()) == 1
     assert float(patches[0, 8 + 1].max()) == -1
@@ -68,7 +144,7 @@ def test_changed_pixels_weigh_more():
     before = torch.zeros(1, 64, 192)
     after = before.clone()
     after[0, 7] = 1
-    weights = foreground(before, after, 10.0)
+    weights = foreground_weights(before, after, 10.0)
     assert float(weights[0, 7, 0]) > 5 * float(weights[0, 0, 0])
     assert float(weights.mean()) == pytest.approx(1)
 
@@ -80,32 +156,57 @@ def test_pairs_never_cross_clips_or_get_clamped():
     assert len(starts) == 2 * (12 - 5)
 
 
+@pytest.mark.parametrize("column", ABLATION)
+def test_every_column_of_the_ablations_takes_a_step(column):
+    config = replace(ABLATION[column], **TINY)
+    training = MotionTraining(config, small_data(config=config))
+    loss = training.loss(torch.Generator().manual_seed(0))
+    loss.backward()
+    silent = [name for name, parameter in training.named_parameters() if parameter.grad is None]
+    assert math.isfinite(loss.detach())
+    assert not silent
+    assert training.net.encode(*views(config)).z.shape == (3, config.dim)
+
+
 def test_training_runs_and_resumes_and_loads(tmp_path):
-    config = motion.MotionConfig(
-        width=32, blocks=1, decoder_blocks=1, schedule=motion.Schedule(steps=2, batch=4)
-    )
-    longer = motion.MotionConfig(
-        width=32, blocks=1, decoder_blocks=1, schedule=motion.Schedule(steps=4, batch=4)
-    )
-    motion.train_on(small_data(), tmp_path, config, Contract(), "abc", {})
-    result = motion.train_on(small_data(), tmp_path, longer, Contract(), "abc", {})
+    def steps(count: int) -> MotionConfig:
+        return replace(DEBUG, schedule=Schedule(steps=count, batch=4))
+
+    model.train_on(small_data(), tmp_path, steps(2), Contract(), "abc", {})
+    result = model.train_on(small_data(), tmp_path, steps(4), Contract(), "abc", {})
     assert result.steps == 4
     assert math.isfinite(result.final_loss)
-    net, loaded, found = motion.load(tmp_path, Contract())
-    assert loaded == longer
+    net, found = model.load(tmp_path, Contract())
+    assert net.config == steps(4)
     assert found.extra["encoder"] == "abc"
     assert not net.training
 
 
-def test_clips_shorter_than_the_gap_are_refused():
-    with pytest.raises(ValueError, match="no clip is longer"):
+def test_what_cannot_be_trained_is_refused():
+    with pytest.raises(ComoError, match="no clip is longer"):
         MotionTraining(DEBUG, small_data(8))
+    with pytest.raises(ComoError, match="the data came without"):
+        MotionTraining(DUAL, replace(small_data(), coverage=None))
+    with pytest.raises(ComoError, match="input must be one of difference, pair"):
+        replace(DEBUG, input="late_difference")
+    with pytest.raises(ComoError, match="set dual_vq"):
+        replace(DEBUG, masks="flow")
+    with pytest.raises(ComoError, match="no preset 'big'; known: debug, lab, paper"):
+        preset("big")
 
 
-def test_past_future_cosine_stays_within_its_range():
-    found, shuffled = past_future_cosine(MotionNet(DEBUG).eval(), small_data(), 3)
-    assert -1 <= found <= 1
-    assert -1 <= shuffled <= 1
+def test_past_future_cosine_is_one_where_only_the_present_is_seen():
+    config = replace(DEBUG, input="future", gap_s=0.3)
+    found, shuffled = past_future_cosine(MotionNet(config).eval(), small_data(), 3)
+    assert found == pytest.approx(1)
+    assert abs(shuffled) < 0.5
+
+
+def test_labels_carry_the_words_of_a_book():
+    evidence = weigh(MotionNet(DUAL).eval(), small_data(), 5)
+    assert evidence.words.shape == (14, 4)
+    assert evidence.z.shape == evidence.reversed_z.shape == (14, 128)
+    assert weigh(MotionNet(DEBUG).eval(), small_data(), 5).words is None
 
 
 def test_labels_that_fail_a_gate_are_counted_once_per_gate(tmp_path):
@@ -118,9 +219,8 @@ def test_labels_that_fail_a_gate_are_counted_once_per_gate(tmp_path):
         assert shard["keep"].tolist() == [True, False, False, True]
 
 
-@pytest.mark.parametrize("preset", motion.PRESETS)
-def test_every_preset_survives_json(preset):
-    config = motion.PRESETS[preset]
-    assert (
-        artefact.config_from(motion.MotionConfig, json.loads(json.dumps(artefact.asdict(config)))) == config
-    )
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_json(name):
+    config = PRESETS[name]
+    assert artefact.config_from(MotionConfig, json.loads(json.dumps(artefact.asdict(config)))) == config
+    assert configs.preset(name) is config
