@@ -11,6 +11,9 @@ from tyro.conf import Positional
 from como_ros.results import Input, Json, OptionalInput, Out, Preset, Spread, Task, must_exist, run, say
 from policies.spaces import EVALUATION_SEEDS_FROM
 
+MotionPreset = Annotated[
+    str, tyro.conf.arg(metavar="NAME", help="debug, lab, paper, paper_masked, or a column of the ablations.")
+]
 Engines = Annotated[str, tyro.conf.arg(metavar="NAMES", help="onnx, tensorrt_rtx, or both with a comma.")]
 
 
@@ -29,15 +32,16 @@ def motion_train(
     encoder: Input,
     bags: OptionalInput = None,
     videos: OptionalInput = None,
-    preset: Preset = "lab",
+    masks: OptionalInput = None,
+    preset: MotionPreset = "lab",
     out: Out,
     json: Json = None,
 ) -> None:
-    """Train a latent-motion model on frames alone; no action is read."""
-    must_exist(encoder, bags, videos)
+    """Train a latent-motion model on frames alone; no action is read. --masks: those made elsewhere."""
+    must_exist(encoder, bags, videos, masks)
     from training.motion_data import train
 
-    run(json, train, bags, videos, encoder, out, preset)
+    run(json, train, bags, videos, encoder, out, preset, masks)
 
 
 def motion_score(model: Positional[Input], *, bags: Input, json: Json = None) -> None:
@@ -46,6 +50,37 @@ def motion_score(model: Positional[Input], *, bags: Input, json: Json = None) ->
     from training.metrics import score
 
     run(json, score, model, bags)
+
+
+def motion_ablate(
+    *,
+    encoder: Input,
+    bags: Input,
+    videos: Input,
+    held_out: Input,
+    held_out_videos: OptionalInput = None,
+    columns: tuple[str, ...] = (),
+    seeds: int = 3,
+    steps: int = 400,
+    out: Out,
+    report: OptionalInput = None,
+    json: Json = None,
+) -> None:
+    """Train every column of the papers' ablations alike and measure it; goes on where it stopped."""
+    must_exist(encoder, bags, videos, held_out, held_out_videos, report)
+    from training.latent_motion.ablation import ablate
+
+    run(json, ablate, encoder, bags, videos, held_out, out, held_out_videos, columns, seeds, steps, report)
+
+
+def motion_transfer(
+    model: Positional[Input], *, bags: Input, videos: Input, truth: Input, json: Json = None
+) -> None:
+    """Measure whether a probe fitted on robot motion reads a hand's, by the lab's truth, and the reverse."""
+    must_exist(model, bags, videos, truth)
+    from training.transfer import transfer
+
+    run(json, transfer, model, bags, videos, truth)
 
 
 def label(

@@ -22,6 +22,9 @@ MISSING = {
     "encoder train": "encoder train --bags /missing/bags --out {out}",
     "motion train": "motion train --encoder /missing/encoder --videos {folder} --out {out}",
     "motion score": "motion score /missing/motion --bags {folder}",
+    "motion ablate": "motion ablate --encoder /missing/encoder --bags {folder} --videos {folder}"
+    " --held-out {folder} --out {out}",
+    "motion transfer": "motion transfer /missing/motion --bags {folder} --videos {folder} --truth {folder}",
     "label": "label /missing/model --videos {folder} --out {out}",
     "finetune": "finetune --bags /missing/bags --encoder {folder} --out {out}",
     "export": "export /missing/run --out {out}",

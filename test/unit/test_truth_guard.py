@@ -9,18 +9,22 @@ import pytest
 
 from como_ros.errors import ComoError
 from como_ros.reproduce import STAGES
-from training import encoder, metrics, motion_data, videos
+from training import encoder, metrics, motion_data, transfer, videos
 from training.finetune import finetune
 from training.label import label
+from training.latent_motion.ablation import ablate
 
 ENTRIES = {
     "encoder train": encoder.train,
     "motion train": motion_data.train,
     "motion score": metrics.score,
+    "motion ablate": ablate,
     "label": label,
     "finetune": finetune,
 }
-NOT_READ = {"out", "config", "preset", "mix", "force"}
+MEASURED = {transfer.transfer}
+"""Reads truth to measure; see the test that it trains nothing."""
+NOT_READ = {"out", "config", "preset", "mix", "force", "columns", "seeds", "steps", "report"}
 REFUSED = "the lab's true hand motion, which training must never see; give a folder"
 
 
@@ -78,11 +82,21 @@ def test_a_folder_of_clips_beside_it_is_welcome(tmp_path, ways):
     assert videos.clip_paths(tmp_path / "all/videos") == []
 
 
+def test_what_measures_by_the_truth_writes_nothing_and_is_imported_by_nothing_that_trains(ways, tmp_path):
+    source = inspect.getsource(transfer)
+    assert not re.search(r"fit\(|train_on|\.write_|np\.save|artefact", source)
+    others = Path(transfer.__file__).parent.rglob("*.py")
+    users = [path for path in others if "training.transfer" in path.read_text()]
+    assert users == []
+    with pytest.raises(ComoError, match=REFUSED):
+        transfer.transfer(tmp_path, tmp_path, ways["itself"], ways["itself"])
+
+
 def test_all_commands_that_learn_from_a_folder_are_tried_above():
     """The command line calls nothing else in training, and `como reproduce` only these."""
     source = (Path(__file__).parents[2] / "como_ros/cli_learning.py").read_text()
-    called = set(re.findall(r"from (training\.\w+) import (\w+)", source))
-    tried = {(entry.__module__, entry.__name__) for entry in ENTRIES.values()}
+    called = set(re.findall(r"from (training[\w.]+) import (\w+)", source))
+    tried = {(entry.__module__, entry.__name__) for entry in (*ENTRIES.values(), *MEASURED)}
     assert called == tried
     readers = [stage.arguments.partition(" --")[0].partition(" {")[0] for stage in STAGES[2:-1]]
     assert readers

@@ -1,0 +1,134 @@
+"""Metrics of latent motion: each says what it should of data whose answer is known."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from como_ros.errors import ComoError
+from policies.spaces import Contract
+from training.code_statistics import debiased_cka, directions, effective_rank, information, perplexity, usage
+from training.latent_motion import report
+from training.latent_motion.ablation import _claim, table
+from training.metrics import past_to_future, probed
+from training.probe import mlp_probe, probe
+from training.transfer import Moves, _read_across, true_places
+from training.videos import Clip
+
+RNG = np.random.default_rng(0)
+GROUPS = np.repeat(np.arange(16), 20)
+
+
+def test_a_code_that_never_changes_has_cosine_one_and_an_odd_one_minus_one():
+    same = np.ones((30, 8))
+    assert past_to_future(same, same) == (1.0, 1.0)
+    z = RNG.standard_normal((200, 8))
+    found, shuffled = past_to_future(z, -z)
+    assert found == pytest.approx(-1)
+    assert abs(shuffled) < 0.1
+
+
+def test_few_features_are_solved_as_many_are():
+    x, mixing = RNG.standard_normal((320, 12)), RNG.standard_normal((12, 4))
+    wide = np.concatenate([x, np.zeros((320, 400))], 1)
+    y = x @ mixing
+    assert np.allclose(probe(x, y, GROUPS).r2, 1, atol=1e-3)
+    assert np.allclose(probe(wide, y, GROUPS).r2, 1, atol=1e-3)
+
+
+def test_the_mlp_probe_sees_what_is_not_linear_and_invents_nothing():
+    x = RNG.standard_normal((1600, 3))
+    groups = np.repeat(np.arange(16), 100)
+    y = np.stack([np.abs(x[:, 0]), RNG.standard_normal(1600)], 1)
+    bent = mlp_probe(x, y, groups)
+    assert bent[0] > 0.8 > 0.3 > probe(x, y, groups).r2[0]
+    assert bent[1] < 0.1
+
+
+def test_probed_gives_an_error_in_units_of_the_spread():
+    x = RNG.standard_normal((320, 6))
+    y = np.stack([x[:, 0] * 0.01, RNG.standard_normal(320), x[:, 1], x[:, 2]], 1)
+    found = probed(x, y, GROUPS)
+    assert found["lp_r2_x"] > 0.99
+    assert found["lp_r2"] == pytest.approx((found["lp_r2_x"] + found["lp_r2_y"] + found["lp_r2_z"]) / 3)
+    assert found["lp_mse"] == pytest.approx(1 - found["lp_r2"], abs=0.15)
+
+
+def test_words_are_counted():
+    words = np.array([[0, 1], [2, 3]])
+    assert usage(words, 16) == 0.25
+    assert perplexity(words) == pytest.approx(4)
+    assert perplexity(np.zeros((9, 2), int)) == pytest.approx(1)
+
+
+def test_effective_rank_is_the_number_of_directions_in_use():
+    ball = RNG.standard_normal((4000, 6))
+    assert effective_rank(ball) == pytest.approx(6, abs=0.1)
+    assert effective_rank(ball[:, :1] * np.ones(6)) == pytest.approx(1)
+
+
+def test_information_counts_the_bits_of_what_is_told_and_none_for_chance():
+    labels = RNG.integers(0, 4, 4000)
+    told, chance = labels[:, None], RNG.integers(0, 16, (4000, 1))
+    assert information(told, labels) == pytest.approx(2, abs=0.05)
+    assert abs(information(chance, labels)) < 0.02
+
+
+def test_directions_are_the_leading_axis_and_its_sign():
+    moved = np.array([[0.001, 0, 0], [0.02, -0.01, 0], [-0.02, 0.01, 0], [0, 0, -0.5]])
+    assert directions(moved).tolist() == [0, 2, 1, 5]
+
+
+def test_cka_without_bias_is_one_for_a_rotation_and_nothing_for_strangers():
+    x = RNG.standard_normal((200, 40))
+    rotation = np.linalg.qr(RNG.standard_normal((40, 40)))[0]
+    assert debiased_cka(x, x @ rotation) == pytest.approx(1)
+    strangers = debiased_cka(x[:20], RNG.standard_normal((20, 400)))
+    assert abs(strangers) < 0.15
+
+
+def test_a_probe_reads_another_embodiment_once_each_is_centred():
+    z, mixing = RNG.standard_normal((320, 8)), RNG.standard_normal((8, 3))
+    robot = Moves(z, z @ mixing, GROUPS)
+    hand = Moves(3 * z + 5, z @ mixing, GROUPS)
+    assert _read_across("a", robot, hand)["a_r2"] < 0
+    assert _read_across("a", robot.standard(), hand.standard())["a_r2"] > 0.99
+
+
+def test_the_truth_of_a_frame_is_of_the_moment_it_was_shown(tmp_path):
+    times = np.arange(15) / 15
+    poses = np.zeros((15, 7))
+    poses[:, 0] = times
+    np.savez(tmp_path / "a.truth.npz", time_s=times, hand_pose7=poses)
+    clip = Clip(tmp_path / "a.mp4", np.zeros((9, 8, 8, 3), np.uint8), 10.0)
+    places = true_places(clip, tmp_path, Contract())
+    assert np.allclose(places[:, 0], np.ceil(np.arange(9) * 1.5) / 15)
+    with pytest.raises(ComoError, match="ends before its clip"):
+        true_places(replace(clip, frames=np.zeros((20, 8, 8, 3), np.uint8)), tmp_path, Contract())
+
+
+def test_the_table_gives_mean_and_spread_and_stays_between_its_marks(tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for seed, value in enumerate((0.5, 0.7)):
+        (runs / f"td_tcl-{seed}.json").write_text(f'{{"lp_r2": {value}}}')
+    (runs / "pca-0.json").write_text('{"lp_r2": 0.25, "effective_rank": 12.5}')
+    found = table(tmp_path)
+    assert list(found) == ["pca", "td_tcl"]
+    assert found["td_tcl"]["lp_r2_std"] == pytest.approx(math.sqrt(0.02))
+    document = tmp_path / "results.md"
+    document.write_text(f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n")
+    report.write(document, found)
+    lines = document.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("above", "below")
+    assert "| td_tcl | 2 | 0.60 ±0.14 |" in document.read_text()
+    assert "| pca | 1 | 0.25 |" in document.read_text()
+    assert "old" not in document.read_text()
+
+
+def test_a_table_of_two_recipes_is_refused(tmp_path):
+    _claim(tmp_path, {"steps": 400})
+    _claim(tmp_path, {"steps": 400})
+    with pytest.raises(ComoError, match="another recipe"):
+        _claim(tmp_path, {"steps": 800})

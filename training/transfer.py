@@ -1,0 +1,104 @@
+"""Across embodiments: does a probe fitted on a robot's latent motions read a hand's, and the reverse?
+
+The only module that reads the lab's true hand motion, and it trains no model: what it learns is a linear
+probe that is thrown away. Latent motions are centred and scaled for each embodiment by itself, which needs
+no labels; the figures without it stand beside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from como_ros.errors import ComoError
+from policies.spaces import Contract
+from training.episodes import load_episodes
+from training.latent_motion import model
+from training.latent_motion.net import MotionNet
+from training.metrics import AXES, read_pairs, robot_targets
+from training.motion_data import ENCODER, FrozenEncoder, motion_data, open_encoder
+from training.probe import probe, r2_score, ridge
+from training.videos import Clip, read_clips, refuse_truth
+
+TRANSLATION = AXES[:3]
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Latent motions of one embodiment and what really moved."""
+
+    z: np.ndarray
+    """(N, D)"""
+    moved: np.ndarray
+    """(N, 3) metres in the base frame"""
+    groups: np.ndarray
+
+    def standard(self) -> Moves:
+        """By this embodiment's own statistics."""
+        return replace(self, z=(self.z - self.z.mean(0)) / (self.z.std(0) + 1e-6))
+
+
+def transfer(folder: Path, bags: Path, videos: Path, truth: Path) -> dict[str, float]:
+    """R2 and correlation of probes within and across embodiments; `truth` lies beside the clips."""
+    refuse_truth(folder, bags, videos)
+    net, found = model.load(folder)
+    encoder = open_encoder(folder / ENCODER, found.contract)
+    robot, hand = robot_moves(net, encoder, bags), hand_moves(net, encoder, videos, truth)
+    out: dict[str, float] = {}
+    for name, fitted, tested in (("robot_to_hand", robot, hand), ("hand_to_robot", hand, robot)):
+        out |= _read_across(name, fitted.standard(), tested.standard())
+        out |= {f"{name}_raw_r2": _read_across(name, fitted, tested)[f"{name}_r2"]}
+    out |= {f"{name}_r2": _within(moves) for name, moves in (("robot", robot), ("hand", hand))}
+    return out
+
+
+def _within(moves: Moves) -> float:
+    return float(probe(moves.z, moves.moved, moves.groups).r2.mean())
+
+
+def _read_across(name: str, fitted: Moves, tested: Moves) -> dict[str, float]:
+    """Both sides' motions in units of their own spread: one embodiment is quicker than the other."""
+    penalty = probe(fitted.z, fitted.moved, fitted.groups).penalty
+    wanted = [(m.moved - m.moved.mean(0)) / m.moved.std(0) for m in (fitted, tested)]
+    known = np.arange(len(fitted.z) + len(tested.z)) < len(fitted.z)
+    guess = ridge(np.concatenate([fitted.z, tested.z]), np.concatenate(wanted), known, penalty)[~known]
+    r2 = r2_score(wanted[1], guess, np.zeros(3))
+    together = [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(guess.T, wanted[1].T, strict=True)]
+    out = {f"{name}_r2": float(r2.mean()), f"{name}_correlation": float(np.mean(together))}
+    return out | {f"{name}_r2_{axis}": float(value) for axis, value in zip(TRANSLATION, r2, strict=True)}
+
+
+def robot_moves(net: MotionNet, encoder: FrozenEncoder, bags: Path) -> Moves:
+    contract, episodes = load_episodes(bags, measuring=True)
+    encoder.contract.require(contract, f"bags {bags}")
+    data = motion_data(episodes, [], encoder, replace(net.config, masks="none"), copies=0)
+    gap = round(net.config.gap_s * data.rate_hz)
+    starts = data.starts(gap)
+    z = read_pairs(net, data, starts, starts + gap).z
+    return Moves(z, robot_targets(episodes, starts, gap)[:, :3], data.groups[starts])
+
+
+def hand_moves(net: MotionNet, encoder: FrozenEncoder, videos: Path, truth: Path) -> Moves:
+    contract = encoder.contract
+    clips = read_clips(videos, contract.action_rate_hz, contract.image_hw)[0]
+    data = motion_data([], clips, encoder, replace(net.config, masks="none"), copies=0)
+    gap = round(net.config.gap_s * data.rate_hz)
+    starts = data.starts(gap)
+    places = np.concatenate([true_places(clip, truth, contract) for clip in clips])
+    z = read_pairs(net, data, starts, starts + gap).z
+    return Moves(z, places[starts + gap] - places[starts], data.groups[starts])
+
+
+def true_places(clip: Clip, truth: Path, contract: Contract) -> np.ndarray:
+    """(T, 3): where the pinch is in each frame that `read_clip` kept."""
+    path = truth / f"{clip.path.stem}.truth.npz"
+    if not path.is_file():
+        raise ComoError(f"{path} is missing; the truth of clips DIR is in DIR.truth")
+    with np.load(path, allow_pickle=False) as file:
+        times, poses = file["time_s"], file["hand_pose7"]
+    shown = np.searchsorted(times, np.arange(len(clip.frames)) / contract.action_rate_hz - 1e-3)
+    if shown[-1] >= len(times):
+        raise ComoError(f"{path} ends before its clip; make the clips again")
+    return poses[shown, :3]
