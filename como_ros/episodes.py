@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from como_ros.control.supervision import POLICY, TELEOP
 from como_ros.errors import ComoError
-from como_ros.graphs import Deployment
+from como_ros.graphs import SILENT, Deployment, graph
 from como_ros.lab.client import LabClient
 from como_ros.lab.tasks import get_task
 
@@ -20,6 +20,8 @@ NEWS_S = 0.3
 """The arm says within 0.1 s that it has stopped or goes on."""
 ARMED_AS = {"teleop": TELEOP, "autonomous": POLICY}
 HELPED = "a person took over"
+BACK_S = 30.0
+"""Nodes that were started again speak within this time."""
 
 
 class Graph(Protocol):
@@ -47,12 +49,14 @@ class EpisodeLoop:
         check: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
+        """`check` starts nodes that have ended once more, or raises."""
         if not deployment.lab:
             raise ComoError("counted episodes need the lab, which resets and judges them; give --lab")
         self._station = station
         self._mode = ARMED_AS[scenario]
         self._lab = LabClient(deployment.lab_control)
         self._task = get_task(deployment.task)
+        self._nodes = [process.name for process in graph(scenario, deployment) if process.is_node]
         self._check = check
         self._say = say
         self._helped = False
@@ -81,18 +85,27 @@ class EpisodeLoop:
         self._helped = False
         status = self._watch(begun)
         self._station.call("/supervisor/stop")
-        self._station.call("/recorder/keep_success" if status["success"] else "/recorder/keep_failure")
+        kept = self._keep("/recorder/keep_success" if status["success"] else "/recorder/keep_failure")
         return {
             "seed": seed,
             "success": bool(status["success"]) and not self._helped,
-            "reason": HELPED if self._helped else status["reason"],
+            "reason": "; ".join(filter(None, (HELPED if self._helped else status["reason"], kept))),
             "intervention": self._helped,
             "seconds": status["time"] - begun,
             "instruction": layout.instruction,
         }
 
+    def _keep(self, service: str) -> str:
+        """What became of the recording where its recorder was started again meanwhile, or nothing."""
+        try:
+            self._station.call(service)
+            return ""
+        except ComoError as error:
+            return str(error)
+
     def _prepare(self, instruction: str, seed: int) -> None:
         """From wherever the last episode ended to home, released, with the objects in place."""
+        wait_for_all(self._station, self._nodes, self._check)
         bring_home(self._station, self._check)
         self._lab.reset(seed)
         self._station.say(instruction)
@@ -118,6 +131,21 @@ class EpisodeLoop:
             if time.monotonic() - armed > 1.0 and state not in (POLICY, TELEOP):
                 return {**status, "reason": f"supervisor went to {state}"}
             time.sleep(POLL_S)
+
+
+def wait_for_all(station: Graph, nodes: Collection[str], check: Callable[[], None]) -> None:
+    """Until those that were started again have spoken and the arm answers."""
+    deadline = time.monotonic() + BACK_S
+    while missing := [name for name in nodes if is_away(station, name)]:
+        check()
+        if time.monotonic() > deadline:
+            said = "; ".join(f"{name}: {station.message(name)}" for name in missing)
+            raise ComoError(f"not back after {BACK_S:.0f} s: {said}; see the logs")
+        time.sleep(POLL_S)
+
+
+def is_away(station: Graph, node: str) -> bool:
+    return station.message(node) == SILENT or station.figures(node).get("mode") == "connecting"
 
 
 def is_faulted(station: Graph) -> bool:

@@ -18,6 +18,8 @@ from policies.spaces import CAMERAS, Contract
 
 SCENARIOS = ("teleop", "autonomous")
 LAB_HOST = "127.0.0.1"
+SILENT = "silent"
+"""What is known of a node that has said nothing since it was started."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from typing import Any
 from como_ros.errors import ComoError
 from como_ros.graphs import Deployment, Process, environment, graph
 from como_ros.lab.client import LabClient
+from como_ros.restarts import MOST, WITHIN_S, Restarts
+from como_ros.sentry import Sentry
 
 LAB_READY_S = 120.0
 NODES_READY_S = 60.0
@@ -32,7 +34,10 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class Running:
-    """The processes of a graph, each logging to a file of its own; leaving the block ends every one."""
+    """The processes of a graph, each logging to a file of its own; leaving the block ends every one.
+
+    Once `restarts` is given, a node that ends is started again, up to three times a minute.
+    """
 
     def __init__(
         self, processes: Sequence[Process], logs: Path, variables: dict[str, str], grace_s: float = GRACE_S
@@ -42,6 +47,9 @@ class Running:
         self._logs = logs
         self._environment = {**os.environ, **variables}
         self._started: list[tuple[Process, subprocess.Popen[bytes]]] = []
+        self.restarts: Restarts | None = None
+        self.on_restart: Callable[[str, str], None] = lambda name, why: None
+        """Told the name of a node that was started again, and how it had ended."""
 
     def __enter__(self) -> Running:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -59,8 +67,8 @@ class Running:
             if process.name not in running and only in ("", process.name):
                 self._started.append((process, self._spawn(process)))
 
-    def _spawn(self, process: Process) -> subprocess.Popen[bytes]:
-        with self.log(process.name).open("wb") as log:
+    def _spawn(self, process: Process, mode: str = "wb") -> subprocess.Popen[bytes]:
+        with self.log(process.name).open(mode) as log:
             return subprocess.Popen(
                 [sys.executable, "-ISc", LEASHED, str(os.getpid()), *process.command],
                 stdin=subprocess.DEVNULL,
@@ -77,13 +85,24 @@ class Running:
         return next(child.pid for process, child in self._started if process.name == name)
 
     def check(self) -> None:
-        """Raise when a process has ended on its own."""
-        for process, child in self._started:
+        """Start a node that has ended once more where that is allowed; else raise with its last words."""
+        for place, (process, child) in enumerate(self._started):
             if (code := child.poll()) is not None:
-                lines = self.log(process.name).read_text(errors="replace").strip().splitlines()
-                said = lines[-1] if lines else "nothing"
-                log = self.log(process.name)
-                raise ComoError(f"{process.name} ended with code {code}, saying: {said} (whole log: {log})")
+                ended = f"{process.name} ended with code {code}, saying: {self._last_words(process.name)}"
+                self._require_another_try(process, ended)
+                self._started[place] = process, self._spawn(process, "ab")
+                self.on_restart(process.name, ended)
+
+    def _last_words(self, name: str) -> str:
+        lines = self.log(name).read_text(errors="replace").strip().splitlines()
+        return f"{lines[-1] if lines else 'nothing'} (whole log: {self.log(name)})"
+
+    def _require_another_try(self, process: Process, ended: str) -> None:
+        if self.restarts is None or not process.is_node:
+            raise ComoError(ended)
+        if not self.restarts.allow(process.name, time.monotonic()):
+            often = f"it was started again {MOST} times within {WITHIN_S:.0f} s"
+            raise ComoError(f"{ended}; {often}: mend it first")
 
     def stop(self) -> None:
         """Ask every process to end, last started first, and end those that do not.
@@ -128,14 +147,24 @@ def stop_signals_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def graph_up(scenario: str, deployment: Deployment, logs: Path) -> Iterator[tuple[Running, Any]]:
-    """The whole graph, ready: yields its processes and a station to talk to it."""
+def graph_up(
+    scenario: str, deployment: Deployment, logs: Path, say: Callable[[str], None] = lambda _: None
+) -> Iterator[tuple[Running, Any]]:
+    """The whole graph, ready: yields its processes and a station to talk to it.
+
+    A node that ends stops the supervisor at once, and `check` starts it again. The lab's end is the graph's.
+    """
     processes = graph(scenario, deployment)
     variables = environment(deployment)
     os.environ.update(variables)  # the station speaks as the nodes do
     from como_ros.nodes.station import Station
 
-    with stop_signals_interrupt(), Station() as station, Running(processes, logs, variables) as running:
+    with (
+        stop_signals_interrupt(),
+        Station() as station,
+        Running(processes, logs, variables) as running,
+        Sentry(lambda _: station.stop_at_once()) as sentry,
+    ):
         station.require_alone()
         if deployment.lab:
             running.start("lab")
@@ -143,6 +172,15 @@ def graph_up(scenario: str, deployment: Deployment, logs: Path) -> Iterator[tupl
         running.start()
         nodes = [process.name for process in processes if process.is_node]
         station.wait_ready(nodes, NODES_READY_S, running.check)
+
+        def begin_again(name: str, ended: str) -> None:
+            station.forget(name)
+            sentry.watch(name, running.pid(name))
+            say(f"{ended}; started again, the arm is stopped and waits for a release")
+
+        for name in nodes:
+            sentry.watch(name, running.pid(name))
+        running.restarts, running.on_restart = Restarts(), begin_again
         yield running, station
 
 
@@ -176,7 +214,8 @@ def up(
 
     logs = Path(deployment.out) / "logs"
     result: dict[str, Any] = {"episodes": 0, "successes": 0, "per_episode": []}
-    with contextlib.suppress(KeyboardInterrupt), graph_up(scenario, deployment, logs) as (running, station):
+    whole = graph_up(scenario, deployment, logs, say)
+    with contextlib.suppress(KeyboardInterrupt), whole as (running, station):
         say(f"{scenario} is ready; logs in {logs}")
         if episodes:
             EpisodeLoop(station, scenario, deployment, running.check, say).run(seed, episodes, result)

@@ -133,9 +133,13 @@ class Servo:
     def _watch(self, now_ns: int) -> None:
         """A supervisor that has been silent for too long counts for nothing, and must be armed anew."""
         if self._state and now_ns - self._heartbeat_ns > round(self._config.heartbeat_timeout_s * 1e9):
-            self._state, self._barred, self.released = "", True, False
-            self.changes += 1
-            self._forget()
+            self.supervisor_lost()
+
+    def supervisor_lost(self) -> None:
+        """Its process is gone, or may as well be."""
+        self._state, self._barred, self.released = "", True, False
+        self.changes += 1
+        self._forget()
 
     def command_pose(self, pose7: np.ndarray, stamp_ns: int, now_ns: int) -> str:
         """One pose to be at; returns why it was refused, or nothing."""

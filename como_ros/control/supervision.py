@@ -35,6 +35,38 @@ def in_words(state: str) -> str:
     return f"supervisor is {state}"
 
 
+@dataclass
+class Licence:
+    """Whether a driver may command: in its own state, unless it came up in the middle of it.
+
+    A driver that is started again while the supervisor still says its state waits to be armed again.
+    """
+
+    own: str
+    state: str = ""
+    changes: int = 0
+    """Of the supervisor's state, as heard so far."""
+    uninvited: bool = False
+
+    def hear(self, state: str) -> None:
+        """The supervisor's word, over and over."""
+        if state != self.state:
+            self.uninvited = state == self.own and not self.changes
+            self.changes += 1  # before the state: another thread that sees the new state begins anew
+            self.state = state
+
+    @property
+    def counts(self) -> bool:
+        return self.state == self.own and not self.uninvited
+
+    @property
+    def refusal(self) -> str:
+        """Why it may not command."""
+        if self.uninvited:
+            return f"started while the supervisor said {self.own}; waiting to be armed again"
+        return in_words(self.state or "silent")
+
+
 class RefusedError(ValueError):
     """The request is not allowed in the present state."""
 

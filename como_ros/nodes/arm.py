@@ -25,7 +25,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from como_ros import wire
-from como_ros.control.servo import ServoConfig
+from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.speakers import ALONE_NS, CHUNKS_ALONE_NS, Speakers, Turns
 from como_ros.drivers.arm_loop import CONNECTING, FAULT, TRACKING, ArmLoop, LoopConfig
@@ -84,7 +84,8 @@ class ArmNode(Node):
         super().__init__("arm")
         self._config = declare_config(self, ArmConfig)
         self._refused = Refused(self)
-        self._watched = 0
+        self._alive = {CHUNK_TOPIC: 0, STATE_TOPIC: 0}
+        """Publishers that offer a lease, by topic."""
         self._width_turns = Turns()
         self._joints, self._pose, self._wrench = JointState(), PoseStamped(), WrenchStamped()
         self._joints_out = publisher(self, "/arm/joint_states")
@@ -108,16 +109,26 @@ class ArmNode(Node):
             subscription(self, topic, self._guarded(topic, act, speakers))
         widths = self._guarded(WIDTH_TOPIC, self._on_widths, self._width_turns)
         subscription(self, WIDTH_TOPIC, self._unless_late(widths))
+        self._watch(CHUNK_TOPIC, lambda servo, _: servo.commander_lost())
+        self._watch(STATE_TOPIC, lambda servo, _: servo.supervisor_lost())
+
+    def _watch(self, topic: str, lost: Callable[[Servo, int], object]) -> None:
+        """Tell the servo when a publisher of the topic that offers a lease is gone."""
         lease = QoSProfile(
             depth=1,
             reliability=ReliabilityPolicy.RELIABLE,
             liveliness=LivelinessPolicy.AUTOMATIC,
             liveliness_lease_duration=Duration(nanoseconds=round(LEASE_S * 1e9)),
         )
-        events = SubscriptionEventCallbacks(liveliness=self._on_liveliness, incompatible_qos=lambda _: None)
-        self._watch = self.create_subscription(
-            message_class(CHUNK_TOPIC), CHUNK_TOPIC, lambda _: None, lease, event_callbacks=events, raw=True
-        )
+
+        def count(event: Any) -> None:
+            before, self._alive[topic] = self._alive[topic], event.alive_count
+            if event.alive_count < before:
+                self._loop.tell(lost)
+
+        events = SubscriptionEventCallbacks(liveliness=count, incompatible_qos=lambda _: None)
+        kind = message_class(topic)
+        self.create_subscription(kind, topic, lambda _: None, lease, event_callbacks=events, raw=True)
 
     def _offer(self, service: str, begin: Callable[[], Job[str]]) -> None:
         """A Trigger service that answers when the job is done, while everything else goes on."""
@@ -181,12 +192,6 @@ class ArmNode(Node):
         due_ns = _steady_ns(stamp_ns) + offsets_ns
         self._loop.tell(lambda servo, now_ns: servo.command_widths(due_ns, widths, now_ns, stamp_ns))
 
-    def _on_liveliness(self, event: Any) -> None:
-        lost = event.alive_count < self._watched
-        self._watched = event.alive_count
-        if lost:
-            self._loop.tell(lambda servo, now_ns: servo.commander_lost())
-
     # State ---------------------------------------------------------------------------------------
 
     def _report(self, state: ArmState, width_m: float | None) -> None:
@@ -239,7 +244,7 @@ class ArmNode(Node):
             "yielded_ns": pace.yielded_ns,
             "steepest_m_s": pace.steepest_m_s,
             "hand": loop.hand.fault or "ok",
-            "commanders_watched": self._watched,
+            "commanders_watched": self._alive[CHUNK_TOPIC],
             "last_refusal": refusal,
             "auto_cleared": loop.auto_cleared,
             "refused_malformed": self._refused.count,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import fields
+from typing import Any
 
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 from launch.launch_context import LaunchContext
 from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 
-from como_ros.graphs import Deployment, environment, graph
+from como_ros.graphs import Deployment, Process, environment, graph
+from como_ros.restarts import MOST, Restarts
 
 ABOUT = {
     "lab": "true runs against the simulated lab",
@@ -22,6 +25,9 @@ ABOUT = {
     "robot": "panda or fr3: whose limits hold",
     "serials": "camera serials FRONT,WRIST",
 }
+RESPAWN_DELAY_S = 0.5
+MENDABLE = 2
+"""Exit code of a node that cannot work as it was configured; its last words say what to mend."""
 NOT_FOR: dict[str, tuple[str, ...]] = {"teleop": ("bundle",), "autonomous": ()}
 
 
@@ -37,17 +43,28 @@ def describe(scenario: str) -> LaunchDescription:
 
 def _processes(context: LaunchContext, scenario: str, names: list[str]) -> list[ExecuteProcess]:
     given = {name: LaunchConfiguration(name).perform(context) for name in names}
-    deployment = Deployment.parse(given)
+    deployment, restarts = Deployment.parse(given), Restarts()
     return [
         ExecuteProcess(
             cmd=process.command,
             name=process.name,
             additional_env=environment(deployment),
             output="both",
-            on_exit=Shutdown(reason=f"{process.name} ended"),
+            respawn=process.is_node,
+            respawn_delay=RESPAWN_DELAY_S,
+            on_exit=lambda event, _, process=process: _after_exit(process, event.returncode, restarts),
         )
         for process in graph(scenario, deployment)
     ]
+
+
+def _after_exit(process: Process, code: int, restarts: Restarts) -> list[Any]:
+    """A node is started again, except where it told the user what to mend or ends over and over."""
+    if not process.is_node or code == MENDABLE:
+        return [Shutdown(reason=f"{process.name} ended with code {code}")]
+    if not restarts.allow(process.name, time.monotonic()):
+        return [Shutdown(reason=f"{process.name} ended although it was started again {MOST} times")]
+    return []
 
 
 def _text(value: object) -> str:

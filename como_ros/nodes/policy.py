@@ -27,7 +27,7 @@ from trajectory_msgs.msg import (
 )
 
 from como_ros import wire
-from como_ros.control.supervision import POLICY, in_words
+from como_ros.control.supervision import POLICY, Licence
 from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
@@ -81,9 +81,8 @@ class PolicyNode(Node):
         schedule = ScheduleConfig(self._config.replan_every, self._policy.bundle.prefix_longest)
         self._scheduler = ChunkScheduler(contract, schedule)
         self._newest = dict.fromkeys(contract.cameras, 0)
-        self._instruction, self._state, self._reason = "", "", "waiting for the supervisor"
-        self._turns = self._turn = 0
-        """Changes of the supervisor's state, heard and thought about."""
+        self._instruction, self._reason = "", "waiting for the supervisor"
+        self._licence, self._turn = Licence(POLICY), 0
         self._intent: Intent | None = None
         self._sent: ActionChunk | None = None
         self._chunks = self._refused = self._failed = 0
@@ -117,8 +116,7 @@ class PolicyNode(Node):
         self._instruction, self._intent = message.data, None
 
     def _on_state(self, message: Any) -> None:
-        self._turns += message.data != self._state
-        self._state = message.data
+        self._licence.hear(message.data)
         self._wake.set()
 
     # In the worker thread ------------------------------------------------------------------------
@@ -127,11 +125,11 @@ class PolicyNode(Node):
         while not self._stop.is_set():
             self._wake.wait(0.05)
             self._wake.clear()
-            if self._turn != self._turns:  # a person may have driven meanwhile: nothing is under way
-                self._turn, self._sent, self._intent = self._turns, None, None
+            if self._turn != self._licence.changes:  # a person may have driven: nothing is under way
+                self._turn, self._sent, self._intent = self._licence.changes, None, None
                 self._scheduler.reset()
-            if self._state != POLICY:
-                self._reason = f"idle: {in_words(self._state or 'silent')}"
+            if not self._licence.counts:
+                self._reason = f"idle: {self._licence.refusal}"
                 continue
             try:
                 self._step()
@@ -163,7 +161,7 @@ class PolicyNode(Node):
         chunk = self._scheduler.accept(observation, actions, time.time_ns())
         if chunk is None:
             self._complain("the chunk came after its last action was due")
-        elif self._turn == self._turns:
+        elif self._turn == self._licence.changes:
             self._send(chunk)
             self._chunks, self._reason = self._chunks + 1, "running"
 

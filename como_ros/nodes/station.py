@@ -16,6 +16,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from como_ros.errors import ComoError
+from como_ros.graphs import SILENT
 from como_ros.nodes.wiring import publisher, subscription
 
 SERVICE_TIMEOUT_S = 30.0
@@ -75,6 +76,16 @@ class Station:
                 raise ComoError(f"not ready after {timeout_s:.0f} s: {said}; see the logs")
             time.sleep(0.05)
 
+    def stop_at_once(self) -> None:
+        """Ask for the supervisor's stop and wait for nothing; one that is dead moves nobody either."""
+        self._client(STOP).call_async(Trigger.Request())
+
+    def forget(self, node: str) -> None:
+        """It has ended: what it said last is not so any more."""
+        self._ok.discard(node)
+        self._figures.pop(node, None)
+        self._messages.pop(node, None)
+
     def require_alone(self) -> None:
         """Refuse to join a domain in which a supervisor already speaks: two graphs would drive one arm."""
         deadline = time.monotonic() + ALONE_S
@@ -92,7 +103,7 @@ class Station:
 
     def message(self, node: str) -> str:
         """What a node last said of itself, in words."""
-        return self._messages.get(node, "silent")
+        return self._messages.get(node, SILENT)
 
     def say(self, instruction: str) -> None:
         self._instruction.publish(String(data=instruction))

@@ -11,12 +11,17 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from como_ros.control.supervision import REQUESTS, STOPPED, Supervision
+from como_ros.drivers.priority import run_before_others
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import every, publisher, subscription, trigger
 
 FAILED = "inference failed"
+LEASE_S = 0.1
+"""The arm notices within so long that this process was killed, and does not wait for a missing heartbeat."""
+PRIORITY = 5
+"""Above the station's other nodes, below the arm: a lease that a busy machine breaks would stop the arm."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class SupervisorNode(Node):
         super().__init__("supervisor")
         self._config = declare_config(self, SupervisorConfig)
         self._now = Supervision(since_ns=time.monotonic_ns())
-        self._state = publisher(self, "/supervisor/state")
+        self._state = publisher(self, "/supervisor/state", LEASE_S)
         self._health = HealthReporter(self, self._report)
         subscription(self, "/teleop/deadman", self._on_deadman)
         subscription(self, "/diagnostics", self._on_diagnostics)
@@ -80,6 +85,7 @@ class SupervisorNode(Node):
 
 
 def main(argv: list[str] | None = None) -> int:
+    run_before_others(PRIORITY)
     return run_node(SupervisorNode, argv)
 
 

@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from como_ros import wire
-from como_ros.control.supervision import POLICY, READY, TELEOP
+from como_ros.control.supervision import POLICY, READY, TELEOP, Licence
 from como_ros.drivers.teleop import SERVICES, TeleopDevice
 from como_ros.drivers.teleop_hand import HandDevice
 from como_ros.errors import ComoError
@@ -61,7 +61,7 @@ class TeleopNode(Node):
         super().__init__("teleop")
         config = declare_config(self, TeleopConfig)
         self._device = make_device(config)
-        self._state = ""
+        self._licence = Licence(TELEOP)
         self._ee_pose7: np.ndarray | None = None
         self._ee_stamp_ns = 0
         self._engaged_s: float | None = None
@@ -85,10 +85,11 @@ class TeleopNode(Node):
         self._ee_pose7, self._ee_stamp_ns = wire.pose7_from_msg(message), wire.stamp_ns(message)
 
     def _on_state(self, message: Any) -> None:
-        if message.data != self._state:
-            self._took_over, self._grip_at_rest = (self._state, message.data) == (POLICY, TELEOP), None
-        self._state = message.data
-        if self._state != TELEOP and self._engaged_s is not None:
+        before = self._licence.state
+        self._licence.hear(message.data)
+        if message.data != before:
+            self._took_over, self._grip_at_rest = (before, message.data) == (POLICY, TELEOP), None
+        if message.data != TELEOP and self._engaged_s is not None:
             self._device.disengage()
             self._engaged_s, self._width, self._reason = None, None, "idle"
 
@@ -96,7 +97,7 @@ class TeleopNode(Node):
         try:
             for name in self._device.pressed():
                 self._ask(name)
-            if self._state == TELEOP and self._ee_pose7 is not None:
+            if self._licence.counts and self._ee_pose7 is not None:
                 self._drive(self._ee_pose7)
             elif self._reason.startswith(FAILED):
                 self._reason = "idle"
@@ -138,7 +139,7 @@ class TeleopNode(Node):
 
     def _ask(self, name: str) -> None:
         """A button of the device; a hand that closes on the deadman drives, or takes over from a policy."""
-        if name == "drive" and self._state not in (READY, POLICY):
+        if name == "drive" and self._licence.state not in (READY, POLICY):
             return
         if not self._askable[name].service_is_ready():
             raise ComoError(f"no node offers {SERVICES[name]}; is the graph up?")

@@ -53,6 +53,7 @@ def publisher(node: Node, topic: str, lease_s: float = 0.0) -> Publisher[Any]:
         qos = QoSProfile(
             depth=qos.depth,
             reliability=qos.reliability,
+            durability=qos.durability,
             liveliness=LivelinessPolicy.AUTOMATIC,
             liveliness_lease_duration=lease,
         )

@@ -63,6 +63,12 @@ def bundle(tmp_path):
     return write_constant_bundle(tmp_path / "bundle", (0.01, 0.0, 0.0), width_m=0.03)
 
 
+def armed(station, health) -> None:
+    """The supervisor arms a policy that is up; one that comes up armed waits to be armed again."""
+    wait_until(lambda: said(health) == "idle: supervisor is ready", "the policy to be up", 60)
+    station.state = "policy"
+
+
 def said(health) -> str:
     statuses = [m.status[0] for _, m in health if m.status[0].name == "policy"]
     return statuses[-1].message if statuses else ""
@@ -81,7 +87,7 @@ def test_it_is_silent_until_armed_then_sends_timed_chunks_every_four_actions(
     processes.node("policy", bundle=f'"{bundle}"')
     wait_until(lambda: said(health) == "idle: supervisor is ready", "the policy to be up", 60)
     assert not chunks
-    station.state = "policy"
+    armed(station, health)
     wait_until(lambda: len(chunks) >= 8, "chunks")
     arrived, message = chunks[5]
     gaps_s = np.diff([at for at, _ in chunks[1:8]])
@@ -103,7 +109,7 @@ def test_frozen_cameras_make_it_refuse_cut_the_chunk_short_and_recover(
 ):
     chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
     processes.node("policy", bundle=f'"{bundle}"')
-    station.state = "policy"
+    armed(station, health)
     wait_until(lambda: len(chunks) >= 3, "chunks", 60)
     station.images_flow = False
     frozen, frozen_ns = time.monotonic(), time.time_ns()
@@ -124,7 +130,7 @@ def test_images_of_another_size_are_refused_by_name_and_nothing_is_sent(probe, p
     chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
     station.image_hw = (64, 64)
     processes.node("policy", bundle=f'"{bundle}"')
-    station.state = "policy"
+    armed(station, health)
     wait_until(lambda: "camera 'front' gives (64, 64, 3)" in said(health), "the refusal", 60)
     assert "camera 'wrist' gives (64, 64, 3)" in said(health)
     assert not chunks
@@ -134,7 +140,7 @@ def test_a_malformed_message_is_refused_and_counted_and_the_policy_goes_on(probe
     chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
     images, poses = probe.speak("/front/color/image_raw"), probe.speak("/arm/ee_pose")
     processes.node("policy", bundle=f'"{bundle}"')
-    station.state = "policy"
+    armed(station, health)
     wait_until(lambda: len(chunks) >= 2, "chunks", 60)
     wait_until(lambda: said(health), "the first diagnostics")
     image = Image(encoding="bayer_rggb8", height=4, width=4, step=4, data=bytes(16))
@@ -153,13 +159,27 @@ def test_a_malformed_message_is_refused_and_counted_and_the_policy_goes_on(probe
 def test_leaving_the_policy_state_silences_it_at_once(probe, processes, station, bundle):
     chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
     processes.node("policy", bundle=f'"{bundle}"')
-    station.state = "policy"
+    armed(station, health)
     wait_until(lambda: len(chunks) >= 2, "chunks", 60)
     station.state = "stopped"
     wait_until(lambda: said(health) == "idle: supervisor is stopped", "the policy to be idle")
     count = len(chunks)
     time.sleep(1.0)
     assert len(chunks) == count
+
+
+def test_a_policy_started_again_in_the_middle_of_a_run_waits_to_be_armed_again(
+    probe, processes, station, bundle
+):
+    chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
+    station.state = "policy"
+    processes.node("policy", bundle=f'"{bundle}"')
+    wait_until(lambda: "waiting to be armed again" in said(health), "the policy to be up", 60)
+    time.sleep(0.5)
+    assert not chunks
+    station.state = "ready"
+    armed(station, health)
+    wait_until(lambda: chunks, "chunks")
 
 
 def test_a_damaged_bundle_ends_the_process_before_anything_moves(processes, bundle, reaction):

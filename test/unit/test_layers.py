@@ -60,6 +60,7 @@ HEIGHTS = {
     "como_ros.bench_servo": 3,
     "como_ros.drivers": 3,
     "como_ros.recording": 3,
+    "como_ros.sentry": 4,
     "como_ros.lab": 4,
     "como_ros.graphs": 5,
     "como_ros.episodes": 5,

@@ -142,6 +142,21 @@ def test_a_silent_supervisor_holds_after_half_a_second():
     assert (bench.speed, bench.servo.reason) == (0, "supervisor silent")
 
 
+def test_a_supervisor_that_is_gone_holds_the_arm_at_once_and_its_heirs_armed_word_moves_nothing():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(30)
+    bench.servo.supervisor_lost()
+    bench.supervised = False
+    bench.step(8)
+    assert (bench.speed, bench.servo.reason) == (0, "supervisor silent")
+    bench.supervised = True
+    bench.step(1)
+    bench.chunk()
+    bench.step(20)
+    assert (bench.speed, bench.servo.reason) == (0, "waiting to be armed again")
+
+
 def test_after_a_fault_nothing_moves_until_the_supervisor_arms_again():
     bench = Bench("policy")
     bench.chunk()

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from como_ros.control.supervision import POLICY, READY, REQUESTS, STOPPED, TELEOP, RefusedError, Supervision
+from como_ros.control.supervision import (
+    POLICY,
+    READY,
+    REQUESTS,
+    STOPPED,
+    TELEOP,
+    Licence,
+    RefusedError,
+    Supervision,
+)
 
 TIMEOUT_NS = 500_000_000
 
@@ -72,6 +81,26 @@ def test_a_silent_deadman_while_driving_stops_only_after_the_timeout():
 def test_the_deadman_does_not_matter_to_the_policy():
     running = Supervision().request("release", 0).request("policy", 1)
     assert running.deadman(False, 2).tick(10 * TIMEOUT_NS, TIMEOUT_NS).state == POLICY
+
+
+def test_a_driver_commands_in_its_own_state_and_says_why_it_does_not():
+    licence = Licence(POLICY)
+    assert (licence.counts, licence.refusal) == (False, "supervisor is silent")
+    for state, counts in ((READY, False), (POLICY, True), (POLICY, True), (TELEOP, False), (POLICY, True)):
+        licence.hear(state)
+        assert licence.counts == counts
+    assert licence.changes == 4
+
+
+def test_a_driver_that_comes_up_in_the_middle_of_its_run_waits_to_be_armed_again():
+    licence = Licence(TELEOP)
+    for _ in range(3):
+        licence.hear(TELEOP)
+        assert not licence.counts
+    assert licence.refusal == "started while the supervisor said teleop; waiting to be armed again"
+    licence.hear(READY)
+    licence.hear(TELEOP)
+    assert licence.counts
 
 
 @given(st.lists(st.sampled_from([*REQUESTS, "held", "let go", "tick"]), max_size=40))

@@ -13,6 +13,8 @@ import pytest
 
 from como_ros.errors import ComoError
 from como_ros.graphs import Deployment, Process, environment, graph
+from como_ros.restarts import Restarts
+from como_ros.sentry import Sentry
 from como_ros.up import Running, stop_signals_interrupt
 
 STUBBORN = """
@@ -73,6 +75,47 @@ def test_a_process_that_ends_is_named_with_its_last_words(modules):
         running.start()
         with pytest.raises(ComoError, match="arm ended with code 1, saying: the arm is gone"):
             wait_for(running.check, "check never raised")
+
+
+def test_a_node_that_ends_is_started_again_three_times_a_minute_and_then_named(modules):
+    node = Process("arm", "como_ros.nodes.loser")
+    with Running([node], modules / "logs", {}) as running:
+        told: list[tuple[str, str]] = []
+        running.restarts, running.on_restart = Restarts(), lambda *said: told.append(said)
+        running.start()
+        with pytest.raises(ComoError, match="it was started again 3 times within 60 s: mend it first"):
+            wait_for(running.check, "check never raised")
+        assert [name for name, _ in told] == ["arm"] * 3
+        assert running.log("arm").read_text().count("No module named") == 4
+
+
+def test_a_process_that_is_no_node_is_not_started_again(modules):
+    with Running([Process("lab", "loser")], modules / "logs", {}) as running:
+        running.restarts = Restarts()
+        running.start()
+        with pytest.raises(ComoError, match="lab ended with code 1, saying: the arm is gone"):
+            wait_for(running.check, "check never raised")
+
+
+def test_three_restarts_a_minute_are_allowed_for_each_by_itself():
+    restarts = Restarts()
+    assert [restarts.allow("arm", at) for at in (0, 1, 2, 3, 59)] == [True, True, True, False, False]
+    assert restarts.allow("camera", 3)
+    assert restarts.allow("arm", 60.5)
+
+
+def test_the_end_of_a_process_is_seen_at_once_and_others_are_watched_on():
+    told: list[tuple[str, float]] = []
+    with Sentry(lambda name: told.append((name, time.monotonic()))) as sentry:
+        sleepers = {name: subprocess.Popen(["sleep", "600"]) for name in ("arm", "camera")}
+        for name, sleeper in sleepers.items():
+            sentry.watch(name, sleeper.pid)
+        for name, sleeper in sleepers.items():
+            killed_s = time.monotonic()
+            sleeper.kill()
+            wait_for(lambda name=name: [who for who, _ in told] == [name], "nobody told")
+            assert told.pop()[1] - killed_s < 0.1
+            sleeper.wait()
 
 
 def test_killing_the_parent_outright_takes_its_processes_along(modules):
