@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from como_ros.errors import ComoError
+from policies.nets import artefact
 from policies.spaces import Contract
 from training import encoder as encoders
 from training.episodes import Episode, load_episodes
@@ -20,6 +21,8 @@ from training.latent_motion.config import MotionConfig, preset
 from training.latent_motion.data import MotionData, patches_and_coverage
 from training.masks import masks_of
 from training.videos import Clip, read_clips, refuse_truth
+from training.vision_transformer import WEIGHTS as PUBLISHED_WEIGHTS
+from training.vision_transformer import is_published, load_published
 
 COPIES = 2
 ENCODER = "encoder"
@@ -39,22 +42,26 @@ class FrozenEncoder:
         return cached_tokens(self.net, self.sha256, images, how, self.cache, groups)
 
     def fresh(self, images: np.ndarray) -> np.ndarray:
-        """(1, N, 64, 128) of the images as they are, not cached."""
+        """(1, N, tokens, width) of the images as they are, not cached."""
         parts = [encode(self.net, torch.from_numpy(images[i : i + 64])) for i in range(0, len(images), 64)]
         return torch.cat(parts).numpy().astype(np.float16)[None]
 
 
 def open_encoder(folder: Path, contract: Contract | None = None) -> FrozenEncoder:
-    """Tokens are cached in `tokens/` beside the folder that holds the encoder."""
+    """Ours, or a published one as downloaded; tokens are cached in `tokens/` beside its folder."""
+    cache = Path(folder).resolve().parent / "tokens"
+    if is_published(folder):
+        sha256 = artefact.file_sha256(Path(folder) / PUBLISHED_WEIGHTS)
+        return FrozenEncoder(load_published(Path(folder)), sha256, contract or Contract(), cache)
     net, found = encoders.load(folder, contract)
-    return FrozenEncoder(net, found.sha256, found.contract, Path(folder).resolve().parent / "tokens")
+    return FrozenEncoder(net, found.sha256, found.contract, cache)
 
 
 def keep_encoder(source: Path, model: Path) -> None:
     """Put a copy of the encoder into a model's folder, so that the model stands on its own."""
     target = model / ENCODER
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "weights.safetensors"):
+    for name in ("config.json", PUBLISHED_WEIGHTS if is_published(source) else artefact.WEIGHTS):
         shutil.copyfile(source / name, target / name)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from training.features import Augmentation, augmented
 from training.latent_motion.config import MotionConfig
@@ -44,14 +45,24 @@ def patches_of(images: torch.Tensor, config: MotionConfig) -> torch.Tensor:
     """(B, h, w, 3) of 0 to 255 -> (B, P, D) in [-1, 1], shrunk as the config says."""
     g, s, side = config.grid, config.shrink, config.patch_px // config.shrink
     b, size = len(images), g * side
-    small = images.float().view(b, size, s, size, s, 3).mean((2, 4)) / 127.5 - 1
-    return small.view(b, g, side, g, side, 3).transpose(2, 3).reshape(b, g * g, config.patch_dim)
+    small = _sized(images, config).reshape(b, size, s, size, s, 3).mean((2, 4)) / 127.5 - 1
+    return small.reshape(b, g, side, g, side, 3).transpose(2, 3).reshape(b, g * g, config.patch_dim)
+
+
+def _sized(images: torch.Tensor, config: MotionConfig) -> torch.Tensor:
+    """(B, h, w, c) float32 at the config's size."""
+    size = (config.image_px, config.image_px)
+    if images.shape[1:3] == size:
+        return images.float()
+    moved = images.float().permute(0, 3, 1, 2)
+    return nn.functional.interpolate(moved, size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
 
 
 def coverage_of(masks: torch.Tensor, config: MotionConfig) -> torch.Tensor:
     """(B, h, w) of 0 or 255 -> (B, P) share of each patch that is masked."""
     g, side = config.grid, config.patch_px
-    return (masks > 0).float().view(len(masks), g, side, g, side).mean((2, 4)).flatten(1)
+    full = _sized((masks[..., None] > 0).float(), config)
+    return full.reshape(len(masks), g, side, g, side).mean((2, 4)).flatten(1)
 
 
 def patches_and_coverage(
