@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -72,14 +73,18 @@ def label(
 ) -> dict[str, float]:
     """Label every readable clip below `videos` and every episode below `bags`."""
     refuse_truth(model, videos, bags)
-    began, chosen = time.monotonic(), config or LabelConfig()
+    chosen, watch = config or LabelConfig(), Stopwatch()
     net, found = models.load(model)
     encoder = open_encoder(model / ENCODER, found.contract)
     gap = round(net.config.gap_s * encoder.contract.action_rate_hz)
-    evidence = dict(_of_videos(net, encoder, videos, gap)) if videos else {}
-    counts = _write(evidence, out / "video", chosen) if evidence else {"frames": 0, "kept": 0}
-    robot = dict(_of_bags(net, encoder, bags, gap)) if bags else {}
-    robot_counts = _write(robot, out / "robot", chosen) if robot else {"frames": 0, "kept": 0}
+    counts, evidence = {"frames": 0, "kept": 0}, dict[str, Evidence]()
+    robot_counts, robot = dict(counts), dict[str, Evidence]()
+    if videos:
+        evidence = dict(_of_videos(net, encoder, videos, gap, watch))
+        counts = _write(evidence, out / "video", chosen) if evidence else counts
+    if bags:
+        robot = dict(_of_bags(net, encoder, bags, gap, watch))
+        robot_counts = _write(robot, out / "robot", chosen) if robot else robot_counts
     header = {"motion": found.sha256, "encoder": encoder.sha256, "gap": gap, "config": asdict(chosen)}
     header |= {"contract": json.loads(found.contract.to_json()), "git": artefact.git_hash()}
     (out / INDEX).write_text(json.dumps(header | {"video": counts, "robot": robot_counts}, indent=1))
@@ -87,30 +92,62 @@ def label(
     return {
         "clips": len(evidence),
         "frames": frames,
-        "frames_per_s": frames / max(time.monotonic() - began, 1e-9),
+        **watch.rates(frames, encoder.contract.action_rate_hz),
         "kept_fraction": (counts["kept"] + robot_counts["kept"]) / max(frames, 1),
     }
 
 
-def _of_videos(net: MotionNet, encoder: FrozenEncoder, videos: Path, gap: int) -> Iterator[Named]:
+class Stopwatch:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+
+    def rates(self, frames: int, rate_hz: float) -> dict[str, float]:
+        """Frames a second in all and by stage, and how many times faster than the recording that is."""
+        total = frames / max(time.monotonic() - self.began, 1e-9)
+        stages = {f"{name}_frames_per_s": frames / max(s, 1e-9) for name, s in self.seconds.items()}
+        return {"frames_per_s": total, "times_real_time": total / rate_hz, **stages}
+
+
+def _of_videos(
+    net: MotionNet, encoder: FrozenEncoder, videos: Path, gap: int, watch: Stopwatch
+) -> Iterator[Named]:
     contract = encoder.contract
     for path in clip_paths(videos):
         try:
-            clip = read_clip(path, contract.action_rate_hz, contract.image_hw)
+            with watch.stage("decode"):
+                clip = read_clip(path, contract.action_rate_hz, contract.image_hw)
         except ComoError as error:
             sys.stderr.write(f"skipped: {error}\n")
             continue
         if len(clip.frames) > gap:
-            yield clip.name, weigh(net, _data(net, encoder, [], [clip]), gap)
+            yield clip.name, _weighed(net, encoder, [], [clip], gap, watch)
 
 
-def _of_bags(net: MotionNet, encoder: FrozenEncoder, bags: Path, gap: int) -> Iterator[Named]:
-    for episode in load_episodes(bags)[1]:
-        yield episode.path.name, weigh(net, _data(net, encoder, [episode], []), gap)
+def _of_bags(
+    net: MotionNet, encoder: FrozenEncoder, bags: Path, gap: int, watch: Stopwatch
+) -> Iterator[Named]:
+    with watch.stage("decode"):
+        episodes = load_episodes(bags)[1]
+    for episode in episodes:
+        yield episode.path.name, _weighed(net, encoder, [episode], [], gap, watch)
 
 
-def _data(net: MotionNet, encoder: FrozenEncoder, episodes: list, clips: list) -> MotionData:
-    return motion_data(episodes, clips, encoder, replace(net.config, masks="none"), copies=0)
+def _weighed(
+    net: MotionNet, encoder: FrozenEncoder, episodes: list, clips: list, gap: int, watch: Stopwatch
+) -> Evidence:
+    with watch.stage("encode"):
+        data = motion_data(episodes, clips, encoder, replace(net.config, masks="none"), copies=0)
+    with watch.stage("motion"):
+        return weigh(net, data, gap)
 
 
 def weigh(net: MotionNet, data: MotionData, gap: int) -> Evidence:

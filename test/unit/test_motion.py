@@ -16,7 +16,7 @@ from training.latent_motion import config as configs
 from training.latent_motion import model
 from training.latent_motion.config import ABLATION, PRESETS, MotionConfig, preset
 from training.latent_motion.data import MotionData, coverage_of, patches_of
-from training.latent_motion.losses import contrast, foreground_weights, is_foreground, masked_error
+from training.latent_motion.losses import contrast, diversity, foreground_weights, is_foreground, masked_error
 from training.latent_motion.model import MotionTraining, parted_error
 from training.latent_motion.net import Motion, MotionNet, View, difference, seen
 from training.metrics import past_future_cosine
@@ -69,6 +69,13 @@ def test_the_contrastive_loss_is_log_three_at_ties():
     z = torch.randn(5, 128)
     assert float(contrast(z, z, z, 0.1)) == pytest.approx(math.log(3), abs=1e-5)
     assert float(contrast(z, z, -z, 0.1)) < 1e-3
+
+
+def test_diversity_is_nothing_for_white_numbers_and_much_for_repeated_ones():
+    z = torch.randn(4000, 8, generator=torch.Generator().manual_seed(0))
+    assert float(diversity(z)) < 0.02
+    assert float(diversity(z[:, :1].expand(-1, 8))) > 0.2
+    assert float(diversity(z * 0.1)) > 0.8
 
 
 def test_a_masked_loss_ignores_what_lies_outside_its_region():
@@ -159,7 +166,7 @@ def test_pairs_never_cross_clips_or_get_clamped():
 @pytest.mark.parametrize("column", ABLATION)
 def test_every_column_of_the_ablations_takes_a_step(column):
     config = replace(ABLATION[column], **TINY)
-    training = MotionTraining(config, small_data(config=config))
+    training = MotionTraining(config, small_data(32, config))
     loss = training.loss(torch.Generator().manual_seed(0))
     loss.backward()
     silent = [name for name, parameter in training.named_parameters() if parameter.grad is None]

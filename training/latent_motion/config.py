@@ -75,6 +75,8 @@ class MotionConfig:
     """Largest shift of the later frame that must not change the motion much."""
     contrast_weight: float = 0.004
     temperature: float = 0.1
+    diversity_weight: float = 0.0
+    """Against numbers of the motion that stand still or repeat each other; in neither paper."""
     commitment: float = 0.25
     coverage: float = 0.47
     """A patch is foreground when more of it than this is masked."""
@@ -143,6 +145,8 @@ ABLATION = {
     "td_tcl_16": replace(SMALL, code_dim=2),
     "td_tcl_256": replace(SMALL, code_dim=32),
     "td_tcl_512": replace(SMALL, code_dim=64),
+    "td_tcl_diverse": replace(SMALL, diversity_weight=0.04),
+    "td_tcl_one_second": replace(SMALL, gap_s=1.0, jitter_s=0.2),
     "td_tcl_features": replace(SMALL, target="features", foreground_gain=0.0),
     "td_dual": replace(SMALL, **DUAL),
     "td_masked_dual": replace(SMALL, **DUAL, masks="flow"),

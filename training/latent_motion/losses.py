@@ -15,6 +15,15 @@ def contrast(
     return (torch.logsumexp(scores, -1) - scores[..., 0]).mean()
 
 
+def diversity(z: torch.Tensor) -> torch.Tensor:
+    """Zero when all numbers of (B, D) vary by one and none repeats another (VICReg's two terms)."""
+    centred = z - z.mean(0)
+    covariance = centred.T @ centred / (len(z) - 1)
+    deviation = (covariance.diagonal() + 1e-4).sqrt()
+    repeated = (covariance - covariance.diagonal().diag()).square().sum() / z.shape[1]
+    return (1 - deviation).clamp(min=0).mean() + 0.04 * repeated
+
+
 def foreground_weights(first: torch.Tensor, later: torch.Tensor, gain: float) -> torch.Tensor:
     """(B, P, D) pixels -> weights, one where nothing changes; mean one per image."""
     b, p, d = first.shape

@@ -13,7 +13,7 @@ from policies.nets import artefact
 from policies.spaces import Contract
 from training.latent_motion.config import MotionConfig
 from training.latent_motion.data import MotionData
-from training.latent_motion.losses import contrast, foreground_weights, is_foreground, masked_error
+from training.latent_motion.losses import contrast, diversity, foreground_weights, is_foreground, masked_error
 from training.latent_motion.net import Motion, MotionNet, View
 from training.optimize import RESUME, Fit, fit, identity_of
 
@@ -45,14 +45,19 @@ class MotionTraining(nn.Module):
         with torch.autocast("cpu", torch.bfloat16):
             if not config.contrastive:
                 motion = self.net.encode(first, later)
-                return self._painting(first, later, motion, rows, copy) + motion.loss
+                return self._painting(first, later, motion, rows, copy) + self._shaping(motion)
             shift = torch.randint(-self.jitter, self.jitter + 1, (len(rows),), generator=generator).numpy()
             near = self.data.view(rows + self.gap + shift, copy)
-            motion = self.net.encode(first.cat(first, later), later.cat(near, first))
-            painting = self._painting(first, later, motion.head(len(rows)), rows, copy)
-        z, jittered, backwards = motion.z.float().chunk(3)
-        told = contrast(z, jittered, backwards, config.temperature)
-        return painting + motion.loss + config.contrast_weight * told
+            every = self.net.encode(first.cat(first, later), later.cat(near, first))
+            motion = every.head(len(rows))
+            painting = self._painting(first, later, motion, rows, copy) + self._shaping(motion)
+        z, jittered, backwards = every.z.float().chunk(3)
+        return painting + config.contrast_weight * contrast(z, jittered, backwards, config.temperature)
+
+    def _shaping(self, motion: Motion) -> torch.Tensor:
+        """What keeps the bottleneck in use."""
+        weight = self.config.diversity_weight
+        return motion.loss + weight * diversity(motion.z.float()) if weight else motion.loss
 
     def _painting(
         self, first: View, later: View, motion: Motion, rows: np.ndarray, copy: int
