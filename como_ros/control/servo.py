@@ -26,7 +26,7 @@ from como_ros.control.interpolation import (
 )
 from como_ros.control.shield import ShieldConfig, Verdict, guard, into_box
 from como_ros.control.supervision import POLICY, READY, STOPPED, TELEOP, in_words
-from como_ros.control.tracking import Briskness, OperatorPath, Speeds, TrackingConfig, approach, ease
+from como_ros.control.tracking import Briskness, OperatorPath, Speeds, TrackingConfig, ease
 from como_ros.errors import ComoError
 
 HOLDING, FOLLOWING = "holding", "following"
@@ -76,7 +76,8 @@ class Servo:
         """Whether the supervisor went from `stopped` to `ready` last: a person has looked."""
         self.changes = 0
         """How often the supervisor's state has changed, lapses of its heartbeat among them."""
-        self._contest = ""
+        self.alarm = ""
+        """What a person must look at before the arm is armed again, or nothing."""
         self.halted = ""
         """The stop or fault that holds the arm, or nothing; the hand must not start anything meanwhile."""
         self.reset(pose7, now_ns)
@@ -124,7 +125,7 @@ class Servo:
         self._watch(now_ns)
         self._heartbeat_ns = now_ns
         if state in (STOPPED, READY):
-            self._barred, self._contest = False, ""
+            self._barred, self.alarm = False, ""
         if state != self._state:
             self.released = (self._state, state) == (STOPPED, READY)
             self._state, self.changes = state, self.changes + 1
@@ -148,10 +149,10 @@ class Servo:
         if refusal := self._refusal(Setpoint.still(pose7), stamp_ns, now_ns):
             return refusal
         if self._operator is None or now_ns - self._heard_ns > round(self._config.pose_timeout_s * 1e9):
-            self._operator = OperatorPath(self._config.tracking, self._fastest)
+            self._operator = OperatorPath()
         if stamp_ns <= self._operator.newest_ns:
             return self._refuse("age: the pose is older than the one before; is there a second publisher?")
-        self._operator.add(np.asarray(pose7, float), stamp_ns)
+        self._operator.add(np.asarray(pose7, float), stamp_ns, now_ns)
         self._path, self._heard_ns, self.activity = self._operator, now_ns, FOLLOWING
         return ""
 
@@ -193,9 +194,13 @@ class Servo:
 
     def contested(self, topic: str) -> None:
         """Two publishers on a topic: nothing counts until one is gone and a person has armed again."""
-        if not self._contest:
-            self.counters["contested"] += 1
-        self._barred, self._contest = True, f"two publishers on {topic}; stop one of them and arm again"
+        self.raise_alarm("contested", f"two publishers on {topic}; stop one of them and arm again")
+
+    def raise_alarm(self, kind: str, why: str) -> None:
+        """Something that a person must look at: hold until the supervisor has stopped and is armed again."""
+        if not self.alarm:
+            self.counters[kind] += 1
+        self._barred, self.alarm = True, why
         self._forget()
 
     def commander_lost(self) -> None:
@@ -248,13 +253,12 @@ class Servo:
             target, reason = into_box(self._shield, goal, last)
             if reason and self._shield.on_box == "refuse":
                 return Verdict(Setpoint.still(last.pose7), reason, refused=True)
-            step = approach(config, target, last, dt_s, self._fastest)
         else:
             verdict = guard(self._shield, goal, last, dt_s)
             if verdict.refused or self.activity == HOLDING:
                 return verdict
             target, reason = into_box(self._shield, goal, last)[0], verdict.reason
-            step = ease(config, target, last, dt_s, self._fastest, self._most)
+        step = ease(config, target, last, dt_s, self._fastest, self._most)
         final = guard(self._shield, step, last, dt_s)
         return Verdict(final.setpoint, reason or final.reason, final.refused)
 
@@ -264,8 +268,8 @@ class Servo:
 
     def _why_hold(self, now_ns: int) -> str:
         self._watch(now_ns)
-        if self._contest:
-            return self._contest
+        if self.alarm:
+            return self.alarm
         if not self._state:
             return "supervisor silent"
         if self._barred:

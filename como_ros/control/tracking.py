@@ -1,13 +1,16 @@
-"""Following an operator's hand: one filter from set-point to set-point, never a new plan at every pose. Pure.
+"""Following an operator's hand: between poses that have arrived, never ahead of it, never a new plan. Pure.
 
-The newest pose is carried on to now with the operator's speed, and approached as a critically damped system
-of second order whose speed and acceleration are limited: no lag at constant speed, no overshoot of a step.
+The hand's way is played back a little late, some 30 ms at 50 Hz, so that two poses enclose the moment played.
+Where the arm cannot be there in time it approaches as a critically damped system of second order whose speed
+and acceleration are limited. A pose carried on to now would have no lag, but an operator who slows down over
+a table would find the arm in it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 from math import exp, sqrt
 
 import numpy as np
@@ -17,18 +20,22 @@ from como_ros.control.rotations import vector_from_matrix
 
 APART_NS = 8_000_000
 """Poses closer together than this say nothing of the speed."""
+KEPT = 6
+PERIOD_NS, PERIODS_BEHIND = 20_000_000, 1.5
+"""At least, and as long as only one pose is known."""
+MOST_BEHIND_NS = 150_000_000
+SLOWEST, FASTEST = 0.7, 1.1
+"""Of playing back, while it falls further behind or catches up."""
 
 
 @dataclass(frozen=True)
 class TrackingConfig:
     """How briskly the arm follows."""
 
-    pull_1_s: float = 10.0
+    pull_1_s: float = 25.0
     """Wanted closing speed per metre of gap; the filter's natural frequency is twice this, in rad/s."""
     acceleration_m_s2: float = 5.0
     acceleration_rad_s2: float = 15.0
-    predict_s: float = 0.06
-    """How long a pose is carried on: three periods at 50 Hz."""
 
 
 @dataclass(frozen=True)
@@ -39,39 +46,51 @@ class Speeds:
     angular_rad_s: float
 
 
+@dataclass(frozen=True)
+class _Heard:
+    setpoint: Setpoint
+    stamp_ns: int
+    late_ns: int
+    """From its stamp, on whatever clock, to its arrival."""
+
+
 class OperatorPath:
-    """Where the operator's hand is: the newest pose, carried on with the slower of its last two speeds.
+    """Where the operator's hand was, as far back as the latest and rarest of its last poses ask for."""
 
-    The slower of two, so that a step in the poses is not taken for a speed.
-    """
+    def __init__(self) -> None:
+        self._poses: deque[_Heard] = deque(maxlen=KEPT)
+        self._moment_ns, self._asked_ns = -(10**18), -(10**18)
 
-    def __init__(self, config: TrackingConfig, fastest: Speeds) -> None:
-        self._predict_s, self._fastest = config.predict_s, fastest
-        self._poses: deque[tuple[Setpoint, int]] = deque(maxlen=3)
-        self._newest = Setpoint.still(np.array([0, 0, 0, 0, 0, 0, 1.0]))
-        self.newest_ns = -(10**18)
+    @property
+    def newest_ns(self) -> int:
+        return self._poses[-1].stamp_ns if self._poses else -(10**18)
 
-    def add(self, pose7: np.ndarray, stamp_ns: int) -> None:
+    def add(self, pose7: np.ndarray, stamp_ns: int, now_ns: int) -> None:
         """A pose newer than all before."""
-        if len(self._poses) > 1 and stamp_ns - self._poses[-2][1] < 2 * APART_NS:
+        if len(self._poses) > 1 and stamp_ns - self._poses[-2].stamp_ns < APART_NS:
             self._poses.pop()
-        self._poses.append((Setpoint.still(pose7), stamp_ns))
-        self._newest, self.newest_ns = Setpoint(pose7, self._speed()), stamp_ns
+        self._poses.append(_Heard(Setpoint.still(pose7), stamp_ns, now_ns - stamp_ns))
 
     def at(self, now_ns: int) -> Setpoint:
-        gone_s = max((now_ns - self.newest_ns) / 1e9, 0.0)
-        if gone_s <= self._predict_s:
-            return self._newest.after(gone_s)
-        return Setpoint.still(self._newest.after(self._predict_s).pose7)
+        moment_ns = self._play(now_ns)
+        for before, after in pairwise(self._poses):
+            if before.stamp_ns <= moment_ns < after.stamp_ns:
+                twist = _rate(before.setpoint, after.setpoint, (after.stamp_ns - before.stamp_ns) / 1e9)
+                passed_s = (moment_ns - before.stamp_ns) / 1e9
+                return Setpoint(before.setpoint.pose7, twist).after(passed_s)
+        return (self._poses[0] if moment_ns < self._poses[0].stamp_ns else self._poses[-1]).setpoint
 
-    def _speed(self) -> np.ndarray:
-        if len(self._poses) < 3:
-            return np.zeros(6)
-        (first, first_ns), (second, second_ns), (third, third_ns) = self._poses
-        before = _rate(first, second, (second_ns - first_ns) / 1e9)
-        after = _rate(second, third, (third_ns - second_ns) / 1e9)
-        linear = _clipped(_slower(before[:3], after[:3]), self._fastest.linear_m_s)
-        return np.concatenate([linear, _clipped(_slower(before[3:], after[3:]), self._fastest.angular_rad_s)])
+    def _play(self, now_ns: int) -> int:
+        """The moment of the hand's way that is due; what the poses ask for is come to without a leap."""
+        passed_ns, due_ns = now_ns - self._asked_ns, now_ns - self._behind_ns()
+        least, most = (self._moment_ns + round(pace * passed_ns) for pace in (SLOWEST, FASTEST))
+        self._moment_ns, self._asked_ns = min(max(due_ns, least), most), now_ns
+        return self._moment_ns
+
+    def _behind_ns(self) -> int:
+        late_ns = max(heard.late_ns for heard in self._poses)
+        apart_ns = max((b.stamp_ns - a.stamp_ns for a, b in pairwise(self._poses)), default=PERIOD_NS)
+        return late_ns + min(round(PERIODS_BEHIND * apart_ns), MOST_BEHIND_NS)
 
 
 def approach(
@@ -142,13 +161,6 @@ def _length(v: np.ndarray) -> float:
 def _rate(a: Setpoint, b: Setpoint, span_s: float) -> np.ndarray:
     turn = vector_from_matrix(b.rotation @ a.rotation.T)
     return np.concatenate([b.pose7[:3] - a.pose7[:3], turn]) / span_s
-
-
-def _slower(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The shorter of two rates, or none when they point apart."""
-    if a @ b <= 0:
-        return np.zeros(3)
-    return a if a @ a < b @ b else b
 
 
 def _clipped(v: np.ndarray, longest: float) -> np.ndarray:

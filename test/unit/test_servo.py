@@ -40,8 +40,9 @@ class Bench:
 
     def drive(self, seconds: float, speed_m_s: float = 0.1) -> None:
         """An operator moving along y, a pose every 20 ms."""
-        for _ in range(round(seconds / 0.02)):
-            target = self.sent[-1].pose7 + [0, 0.02 * speed_m_s, 0, 0, 0, 0, 0]
+        start = self.sent[-1].pose7
+        for number in range(1, round(seconds / 0.02) + 1):
+            target = start + [0, 0.02 * number * speed_m_s, 0, 0, 0, 0, 0]
             self.servo.command_pose(target, self.now_ns, self.now_ns)
             self.step(2)
 
@@ -220,6 +221,25 @@ def test_two_publishers_stop_the_arm_until_it_is_armed_again():
     bench.state = "teleop"
     bench.step(1)
     bench.drive(0.4)
+    assert bench.speed > 0
+
+
+def test_a_clock_that_jumps_holds_the_arm_until_it_is_armed_again():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(30)
+    for _ in range(2):
+        bench.servo.raise_alarm("clock jumps", "the system clock jumped")
+        bench.chunk()
+        bench.step(10)
+    assert (bench.speed, bench.servo.reason) == (0, "the system clock jumped")
+    assert bench.servo.counters["clock jumps"] == 1
+    for state in ("stopped", "ready", "policy"):
+        assert bench.speed == 0
+        bench.state = state
+        bench.step(1)
+    bench.chunk()
+    bench.step(20)
     assert bench.speed > 0
 
 
@@ -526,6 +546,25 @@ def test_a_hand_that_sways_is_followed_within_1_cm():
     operator = Operator(lambda t: 0.1 * (1 - np.cos(2 * np.pi * 0.5 * t)))  # peaks at 0.31 m/s
     operator.drive(2.0)
     assert max(operator.behind_m) < 0.01, f"{max(operator.behind_m) * 1e3:.1f} mm"
+
+
+@pytest.mark.parametrize("periods_ms", [(20,), (50,), (10, 20, 30)])
+@given(st.floats(0.02, 0.1), st.floats(0.5, 1.0), st.integers(-40, 40), st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_an_operator_who_slows_down_is_not_overtaken_by_2_mm(periods_ms, way_m, seconds, clock_ms, seed):
+    """He stopped above the table and the arm went on into it. Any rate, uneven too, any clock."""
+    rng, bench = np.random.default_rng(seed), Bench()
+    begun_ns, next_ns = bench.now_ns, bench.now_ns
+    for _ in range(round(100 * (seconds + 0.3))):
+        if bench.now_ns >= next_ns:
+            share = min((bench.now_ns - begun_ns) / 1e9 / seconds, 1.0)
+            pose7 = START + [0, way_m * share**3 * (10 - 15 * share + 6 * share**2), 0, 0, 0, 0, 0]
+            bench.servo.command_pose(pose7, bench.now_ns - clock_ms * MS, bench.now_ns)
+            next_ns += int(rng.choice([10, 20, 30])) * MS
+        bench.step(1)
+    y = np.array([sent.pose7[1] for sent in bench.sent])
+    assert y.max() <= way_m + 2e-3
+    assert y[-1] == pytest.approx(way_m, abs=1e-3)
 
 
 @pytest.mark.parametrize("step_m", [0.01, 0.05, 0.10, 0.14])
