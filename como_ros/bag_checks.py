@@ -60,6 +60,8 @@ def check_episode(path: Path) -> dict[str, Any]:
     try:
         meta = bags.read_meta(path)
         row |= {"outcome": meta.outcome, "instruction": meta.instruction, "contract": meta.contract}
+        row["flags"] = list(meta.flags)
+        row["problems"] += [f"flagged while it was recorded: {flag}" for flag in meta.flags]
         row["recorder_drops"] = json.loads(meta.provenance.get("drops", "{}"))
         if not meta.closed:
             row["problems"].append(

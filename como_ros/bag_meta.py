@@ -34,6 +34,11 @@ class EpisodeMeta:
     closed: bool
     """False: its writer was killed, the recording ends at its last flushed chunk."""
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What the recorder saw go wrong while it recorded: streams that were silent, late, slow or lossy."""
+        return tuple(map(str, json.loads(self.provenance.get("flags", "[]"))))
+
 
 def episodes(folder: Path) -> list[Path]:
     """The episodes in a folder, or the folder itself if it is one, by name."""

@@ -108,13 +108,14 @@ def finetune(
     preset: Preset = "lab",
     out: Out,
     force: bool = False,
+    include_flagged: bool = False,
     json: Json = None,
 ) -> None:
-    """Train a policy on demonstrations, co-mixed with labelled video."""
+    """Train a policy on demonstrations, co-mixed with labelled video; flagged ones only if asked for."""
     must_exist(bags, encoder, labels, videos)
     from training.finetune import finetune
 
-    run(json, finetune, bags, labels, videos, encoder, mix, preset, out, force)
+    run(json, finetune, bags, labels, videos, encoder, mix, preset, out, force, include_flagged)
 
 
 def export(run_folder: Positional[Input], *, out: Out, engines: Engines = "onnx", json: Json = None) -> None:

@@ -10,7 +10,7 @@ import re
 import shutil
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,9 +38,11 @@ class Recording:
         self.drops: Counter[str] = Counter()
         self.error = ""
         """Why the writer gave up, if it did."""
+        self.queued_bytes = self.peak_bytes = self.written_bytes = 0
+        """Waiting for the disk now and at most so far; handed to it."""
+        self._flags: tuple[str, ...] = ()
         self._writer = EpisodeWriter(folder, contract, **provenance)
-        self._items: list[Item] = []
-        self._queued_bytes = 0
+        self._items: deque[Item] = deque()
         self._queue_bytes = queue_bytes
         self._closing = False
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -49,16 +51,29 @@ class Recording:
         self._thread = threading.Thread(target=self._run, name="bag writer", daemon=True)
         self._thread.start()
 
-    def put(self, topic: str, arrived_ns: int, cdr: bytes) -> None:
-        """Queue one message for the disk, or count it as dropped."""
+    def put(self, topic: str, arrived_ns: int, cdr: bytes) -> bool:
+        """Queue one message for the disk, or count it as dropped and say so."""
         with self._change:
             self.received[topic] += 1
-            if self.error or self._closing or self._queued_bytes + len(cdr) > self._queue_bytes:
+            if self.error or self._closing or self.queued_bytes + len(cdr) > self._queue_bytes:
                 self.drops[topic] += 1
-                return
+                return False
             self._items.append((topic, arrived_ns, cdr))
-            self._queued_bytes += len(cdr)
+            self.queued_bytes += len(cdr)
+            self.peak_bytes = max(self.peak_bytes, self.queued_bytes)
             self._change.notify()
+            return True
+
+    def flag(self, flags: tuple[str, ...]) -> None:
+        """All that is wrong with the episode so far; it stands in the bag even if nobody closes it."""
+        with self._change:
+            self._flags = flags
+
+    @property
+    def behind_s(self) -> float:
+        """How long the oldest message has been waiting for the disk."""
+        with self._change:
+            return (time.time_ns() - self._items[0][1]) / 1e9 if self._items else 0.0
 
     def lose(self, topic: str, count: int) -> None:
         """Count messages that never arrived."""
@@ -74,22 +89,34 @@ class Recording:
         if self.error:
             raise BagError(f"{self.folder}: {self.error}; what reached the disk can be read")
         try:
-            self._writer.close(outcome, drops=json.dumps(dict(self.drops)))
+            lost = json.dumps(dict(self.drops))
+            self._writer.close(outcome, drops=lost, flags=json.dumps(self._flags))
         except OSError as error:
             raise BagError(f"{self.folder}: {error.strerror}; what reached the disk can be read") from error
 
     def _run(self) -> None:
         try:
-            while (batch := self._take()) is not None:
-                for topic, arrived_ns, cdr in batch:
-                    self._writer.write(topic, arrived_ns, cdr)
-                    self._learn(topic, cdr)
-                if not batch:
+            flags = self._flags
+            while not self._drained():
+                if (item := self._next()) is None:
                     self._writer.flush()
+                else:
+                    self._store(*item)
+                if self._flags != flags:
+                    flags = self._flags
+                    self._writer.restate(flags=json.dumps(flags))
         except OSError as error:
             self._give_up(f"the disk refused ({error.strerror})")
         except ValueError as error:  # a message that is none, cameras that do not agree
             self._give_up(str(error))
+
+    def _store(self, topic: str, arrived_ns: int, cdr: bytes) -> None:
+        """What is being written still counts as queued: it takes memory until it is done."""
+        self._writer.write(topic, arrived_ns, cdr)
+        self._learn(topic, cdr)
+        with self._change:
+            self.queued_bytes -= len(cdr)
+            self.written_bytes += len(cdr)
 
     def _give_up(self, why: str) -> None:
         with self._change:
@@ -118,13 +145,16 @@ class Recording:
             told = ", ".join(f"{key} is {size}" for key, size in self._sizes.items())
             raise BagError(f"cameras of different sizes ({told}); start the camera node with one size")
 
-    def _take(self) -> list[Item] | None:
-        """Everything queued; empty when nothing came for a while, None when closed and drained."""
+    def _drained(self) -> bool:
+        with self._change:
+            return self._closing and not self._items
+
+    def _next(self) -> Item | None:
+        """The oldest message; None when nothing came for a while."""
         with self._change:
             if not self._items and not self._closing:
                 self._change.wait(FLUSH_S)
-            batch, self._items, self._queued_bytes = self._items, [], 0
-            return None if not batch and self._closing else batch
+            return self._items.popleft() if self._items else None
 
 
 class EpisodeShelf:

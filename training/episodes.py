@@ -59,19 +59,34 @@ class Episode:
         return pose7_from_state(self.states)
 
 
-def load_episodes(folder: Path, measuring: bool = False) -> tuple[Contract, list[Episode]]:
-    """Every episode below `folder` that ended well; evaluation seeds only when `measuring`."""
+def load_episodes(
+    folder: Path, measuring: bool = False, include_flagged: bool = False
+) -> tuple[Contract, list[Episode]]:
+    """Every episode below `folder` that ended well; evaluation seeds only when `measuring`.
+
+    Those whose recorder saw a stream silent, late, slow or lossy are left out unless they are asked for.
+    """
     metas = [meta for path in bags.episodes(folder) for meta in _readable(bags.read_meta, path)]
     if not measuring:
         _refuse_evaluation_seeds(metas)
     good = [meta for meta in metas if meta.outcome in LEARNED_FROM]
     if skipped := len(metas) - len(good):
         sys.stderr.write(f"{skipped} of {len(metas)} episodes in {folder} ended badly: left out\n")
+    if not include_flagged:
+        good = _unflagged(good)
     reads = (_readable(load_episode, meta.path, good[0].contract) for meta in good)
     loaded = [part for parts in reads for whole in parts for part in whole]
     if not loaded:
         raise ComoError(f"{folder} holds no good episodes; record some or run `como demos --out {folder}`")
     return good[0].contract, loaded
+
+
+def _unflagged(metas: list[bags.EpisodeMeta]) -> list[bags.EpisodeMeta]:
+    flagged = [meta for meta in metas if meta.flags]
+    for meta in flagged:
+        told = f"flagged while it was recorded ({'; '.join(meta.flags)})"
+        sys.stderr.write(f"{meta.path} was {told}: left out; --include-flagged takes it\n")
+    return [meta for meta in metas if not meta.flags]
 
 
 def _readable(read: Callable[..., Any], *args: Any) -> list[Any]:

@@ -45,12 +45,16 @@ def finetune(
     preset: FinetuneConfig | str,
     out: Path,
     force: bool = False,
+    include_flagged: bool = False,
 ) -> dict[str, float]:
-    """Train a policy on the episodes of `bags` and on labelled clips; `force` skips the encoder's gate."""
+    """Train a policy on the episodes of `bags` and on labelled clips; `force` skips the encoder's gate.
+
+    Episodes in which the recorder saw a stream fail are learned from only with `include_flagged`.
+    """
     refuse_truth(bags, labels, videos, encoder)
     config = PRESETS[preset] if isinstance(preset, str) else preset
     frozen = open_encoder(encoder)
-    contract, episodes = load_episodes(bags)
+    contract, episodes = load_episodes(bags, include_flagged=include_flagged)
     frozen.contract.require(contract, f"bags {bags}")
     probed = {} if force else probe_encoder(frozen, episodes)
     if not force:

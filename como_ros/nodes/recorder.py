@@ -1,13 +1,13 @@
 """Records every topic of the wire, as raw bytes, into one bag an episode.
 
 Services /recorder/start, keep and discard; /recorder/state says `idle`, `recording NAME` or
-`failed: WHY`; rates and drops stand in /diagnostics while the episode runs.
+`failed: WHY`. Rates, gaps and drops of every stream stand in /diagnostics while the episode runs; one that is
+silent, late, slow or lossy is named there at once and flags the episode.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,21 @@ from std_msgs.msg import String
 
 from como_ros import wire
 from como_ros.bag_writer import INTERRUPTED, BagError
+from como_ros.lab.client import LabClient
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import every, message_class, profile, publisher, trigger
 from como_ros.recording import EpisodeShelf, Recording
+from como_ros.stream_watch import StreamWatch
 from policies.spaces import Contract
 
 DEPTH = 100
 """Messages a topic may have waiting while this process is held up."""
+WATCH_S = 0.1
+"""Between two looks at the streams."""
+FILLED = 0.5
+"""Share of the queue from which on the disk is said to be behind: before anything is lost."""
 KEPT_AS = {"keep": "kept", "keep_success": "success", "keep_failure": "failure"}
 """Services that end an episode and the outcome they give it; a failure is kept but not learned from."""
 LATCHED = {name for name, topic in wire.TOPICS.items() if topic.qos == "state"}
@@ -44,6 +50,8 @@ class RecorderConfig:
     robot: str = "panda"
     calibration: str = ""
     """File of the station's calibration; its text is embedded in every episode."""
+    lab_control: str = ""
+    """In the lab, its control socket: it says which seed the things lie by."""
     queue_mb: int = 256
     """Memory for messages that wait for the disk; beyond it they are dropped and counted."""
     min_free_gb: float = 1.0
@@ -61,7 +69,8 @@ class RecorderNode(Node):
         self._recording: Recording | None = None
         self._failure = ""
         self._latest: dict[str, bytes] = {}
-        self._reported: tuple[float, Counter[str]] = (time.monotonic(), Counter())
+        self._watch = StreamWatch(Contract(robot=self._config.robot))
+        self._complaints: tuple[str, ...] = ()
         self._state = publisher(self, "/recorder/state")
         self._health = HealthReporter(self, self._report)
         for name in wire.TOPICS:
@@ -71,6 +80,7 @@ class RecorderNode(Node):
             trigger(self, f"/recorder/{name}", partial(self._keep, outcome))
         trigger(self, "/recorder/discard", self._discard)
         every(self, 1.0, self._publish_state)
+        every(self, WATCH_S, self._look)
         self._publish_state()
 
     def destroy_node(self) -> None:
@@ -102,11 +112,24 @@ class RecorderNode(Node):
         if topic in LATCHED:
             self._latest[topic] = cdr
         if self._recording is not None:
-            self._recording.put(topic, time.time_ns(), cdr)
+            arrived_ns = time.time_ns()
+            self._watch.note(topic, time.monotonic(), arrived_ns, cdr)
+            if not self._recording.put(topic, arrived_ns, cdr):
+                self._watch.lose(topic, 1, time.monotonic())
 
     def _on_lost(self, topic: str, event: Any) -> None:
         if self._recording is not None:
             self._recording.lose(topic, event.total_count_change)
+            self._watch.lose(topic, event.total_count_change, time.monotonic())
+
+    def _look(self) -> None:
+        """At every stream; a change for the worse or the better is told at once."""
+        if self._recording is None:
+            return
+        before, self._complaints = self._complaints, self._watch.check(time.monotonic())
+        self._recording.flag(self._watch.flags)
+        if len(before) != len(self._complaints):
+            self._health.publish()
 
     # Episodes
 
@@ -121,8 +144,10 @@ class RecorderNode(Node):
             task=self._config.task,
             spread=self._config.spread,
             calibration=self._calibration,
+            **_seed(self._config.lab_control),
         )
-        self._reported = (time.monotonic(), Counter())
+        self._watch.begin(time.monotonic())
+        self._complaints = ()
         for topic in LATCHED & set(self._latest):
             self._recording.put(topic, time.time_ns(), self._latest[topic])
         self._publish_state()
@@ -130,7 +155,8 @@ class RecorderNode(Node):
 
     def _keep(self, outcome: str) -> str:
         try:
-            return f"kept {self._end(outcome)}"
+            flags = self._watch.flags
+            return f"kept {self._end(outcome)}" + (f", flagged: {'; '.join(flags)}" if flags else "")
         finally:
             self._publish_state()
 
@@ -149,8 +175,8 @@ class RecorderNode(Node):
         except BagError as error:
             self._failure = str(error)
             raise
-        if recording.drops:
-            self.get_logger().warning(f"{recording.folder.name} lost messages: {dict(recording.drops)}")
+        for flag in self._watch.flags:
+            self.get_logger().warning(f"{recording.folder.name}: {flag}")
         return recording.folder
 
     # Reports
@@ -169,20 +195,38 @@ class RecorderNode(Node):
         recording = self._recording
         if recording is None:
             return Health(self._status(), ok=not self._failure)
-        now_s = time.monotonic()
-        seconds, before = max(now_s - self._reported[0], 1e-3), self._reported[1]
-        received, drops = Counter(recording.received), sum(recording.drops.values())
-        rates = {
-            f"{wire.TOPICS[name].key} Hz": (received[name] - before[name]) / seconds for name in received
-        }
-        self._reported = (now_s, received)
+        complaints = [*self._complaints, *self._disk_complaint(recording)]
         figures = {
-            "seconds": now_s - recording.begun_s,
-            "messages": received.total(),
-            "drops": drops,
-            **rates,
+            "seconds": time.monotonic() - recording.begun_s,
+            "messages": recording.received.total(),
+            "drops": recording.drops.total(),
+            "queued_mb": recording.queued_bytes / 1e6,
+            "queued_peak_mb": recording.peak_bytes / 1e6,
+            "behind_s": recording.behind_s,
+            "written_mb": recording.written_bytes / 1e6,
+            "flags": "; ".join(self._watch.flags),
+            **self._watch.figures(time.monotonic()),
         }
-        return Health(self._status(), ok=not drops and not recording.error, figures=figures)
+        return Health(
+            "; ".join((self._status(), *complaints)), not complaints and not recording.error, figures
+        )
+
+    def _disk_complaint(self, recording: Recording) -> list[str]:
+        queued_mb, most_mb = recording.queued_bytes / 1e6, self._config.queue_mb
+        if queued_mb < FILLED * most_mb:
+            return []
+        return [f"the disk is behind: {queued_mb:.0f} of {most_mb} MB wait for it"]
+
+
+def _seed(control: str) -> dict[str, str]:
+    """What the lab's things lie by; nothing on a robot."""
+    if not control:
+        return {}
+    lab = LabClient(control)
+    try:
+        return {"seed": str(lab.status()["seed"])}
+    finally:
+        lab.close()
 
 
 def _text_of(file: str) -> str:

@@ -47,7 +47,9 @@ def test_every_message_reaches_the_bag(probe, processes, traffic, tmp_path):
     assert meta.provenance["calibration"] == '{"T_base_camera": {}}'
     row = check_episode(episode)
     assert row["recorder_drops"] == {}
-    assert row["problems"] == ["ee_pose was never recorded"]
+    assert "ee_pose was never recorded" in row["problems"]
+    assert any(flag.startswith("ee_pose silent for") for flag in row["flags"])
+    assert not any("lost" in flag for flag in row["flags"])
     paced_s = 200 / row["rates_hz"]["joints"]
     assert abs(paced_s - 2.0) < 0.2 + probe.stalls.after(begun_ns, 10.0)
 
@@ -109,6 +111,31 @@ def test_the_operators_verdict_is_the_episodes_outcome(probe, processes, tmp_pat
         "success",
         "failure",
     ]
+
+
+def test_a_stream_that_stops_is_named_within_a_second_and_stays_a_flag(probe, processes, traffic, tmp_path):
+    told = probe.listen("/diagnostics")
+    images = probe.listen("/front/color/image_raw")
+    processes.node("recorder", out=tmp_path)
+    source = traffic(1000, 3000)
+    assert probe.call("/recorder/start")[0]
+    wait_until(lambda: len(images) > 30, "images")
+    source.kill()
+    killed_ns = time.time_ns()
+
+    def named() -> bool:
+        sayings = [s for _, m in list(told) for s in m.status if s.name == "recorder"]
+        return any("images/front silent for" in s.message and s.level == b"\x02" for s in sayings)
+
+    wait_until(named, "the silent stream's name")
+    assert (time.time_ns() - killed_ns) / 1e9 < 1.0 + probe.stalls.after(killed_ns, 2.0)
+    kept, answer = probe.call("/recorder/keep")
+    assert kept
+    assert "flagged: " in answer
+    assert any(
+        flag.startswith("images/front silent for")
+        for flag in bags.read_meta(tmp_path / "episode_000000").flags
+    )
 
 
 def test_rates_and_drops_are_told_while_the_episode_runs(probe, processes, traffic, tmp_path):

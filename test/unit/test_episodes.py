@@ -36,6 +36,7 @@ def write_episode(
     close_at_ms: int = 500,
     blind_ms: tuple[int, int] = (0, 0),
     seed: int = 3,
+    flags: tuple[str, ...] = (),
 ) -> None:
     """One second: everything at 50 Hz, cameras at 10 Hz, the command 1 cm ahead, the gripper closing once."""
     writer = EpisodeWriter(folder, CONTRACT, "pick", seed=seed)
@@ -60,7 +61,7 @@ def write_episode(
             sent[name] = wire.fill_widths(empty(name), [0.0], now, POINT, DURATION)
         for topic, msg in sent.items():
             writer.write_message(topic, msg, now)
-    writer.close(outcome)
+    writer.close(outcome, flags=json.dumps(flags))
 
 
 def write_clip(path: Path, frames: int = 12, rate: int = 20) -> None:
@@ -98,6 +99,16 @@ def test_episodes_that_ended_badly_are_left_out(tmp_path, capsys):
     write_episode(tmp_path / "b", "kept")
     assert len(load_episodes(tmp_path)[1]) == 1
     assert "1 of 2 episodes" in capsys.readouterr().err
+
+
+def test_an_episode_that_was_flagged_while_recorded_is_left_out_by_name_unless_asked_for(tmp_path, capsys):
+    write_episode(tmp_path / "a", flags=("images/front silent for 2.1 s, first at 3.0 s",))
+    write_episode(tmp_path / "b")
+    assert [e.path.name for e in load_episodes(tmp_path)[1]] == ["b"]
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'a'} was flagged while it was recorded (images/front silent for 2.1 s" in said
+    assert "--include-flagged" in said
+    assert [e.path.name for e in load_episodes(tmp_path, include_flagged=True)[1]] == ["a", "b"]
 
 
 def test_an_episode_without_commands_cannot_be_learned_from(tmp_path):

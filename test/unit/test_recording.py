@@ -36,7 +36,7 @@ def test_everything_queued_is_on_disk_when_the_episode_is_closed(tmp_path):
     recording.close("kept")
     assert [stamp_ns - START_NS for _, stamp_ns, _ in bags.read_events(tmp_path / "e")] == list(range(500))
     meta = bags.read_meta(tmp_path / "e")
-    assert meta.provenance == {"task": "pick_place", "drops": "{}"}
+    assert meta.provenance == {"task": "pick_place", "drops": "{}", "flags": "[]"}
 
 
 def test_the_first_image_and_instruction_say_what_was_recorded(tmp_path):
