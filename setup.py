@@ -44,6 +44,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=PACKAGES,
+    package_data={"como_ros": ["fastdds.xml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/como_ros"]),
         ("share/como_ros", ["package.xml"]),

@@ -7,7 +7,7 @@ from typing import Any
 from tyro.extras import SubcommandApp
 
 from como_ros.errors import ComoError
-from como_ros.results import Json, Log, Task, run, say
+from como_ros.results import Json, Log, OptionalInput, Task, must_exist, run, say
 
 bench = SubcommandApp()
 
@@ -37,6 +37,17 @@ def bench_lab(*, minutes: float = 0.0, seed: int = 0, log: Log = None, json: Jso
     from como_ros.bench_lab import run_bench
 
     _judge_values(run(json, run_bench, minutes, seed, log, say)["rows"])
+
+
+@bench.command(name="recorder")
+def bench_recorder(
+    *, seconds: float = 60.0, louder_s: float = 10.0, out: OptionalInput = None, json: Json = None
+) -> None:
+    """A station's load recorded for so long, then louder until something is lost; --out is the disk to use."""
+    must_exist(out)
+    from como_ros.bench_recorder import run_bench
+
+    _judge_values(run(json, run_bench, seconds, louder_s, out, say)["rows"])
 
 
 @bench.command(name="servo")

@@ -25,6 +25,7 @@ from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
+from como_ros.nodes.shared_memory import share_pictures
 from como_ros.nodes.wiring import publisher
 from policies.spaces import CAMERAS
 
@@ -222,6 +223,7 @@ def _lab_feed(config: CameraConfig) -> Any:
 
 
 def main(argv: list[str] | None = None) -> int:
+    share_pictures()
     return run_node(CameraNode, argv)
 
 
