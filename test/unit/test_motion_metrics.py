@@ -2,16 +2,24 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from como_ros.errors import ComoError
-from policies.spaces import Contract
+from policies.spaces import Contract, pack_state
 from training.code_statistics import debiased_cka, directions, effective_rank, information, perplexity, usage
-from training.latent_motion import report
+from training.episodes import Episode
+from training.latent_motion import ablation, report
 from training.latent_motion.ablation import _claim, table
+from training.latent_motion.config import ABLATION
+from training.latent_motion.data import MotionData
+from training.latent_motion.net import MotionNet
 from training.metrics import past_to_future, probed
+from training.motion_data import FrozenEncoder
 from training.probe import mlp_probe, probe
 from training.transfer import Moves, _read_across, true_places
 from training.videos import Clip
@@ -125,6 +133,44 @@ def test_the_table_gives_mean_and_spread_and_stays_between_its_marks(tmp_path):
     assert "| td_tcl | 2 | 0.60 ±0.14 |" in document.read_text()
     assert "| pca | 1 | 0.25 |" in document.read_text()
     assert "old" not in document.read_text()
+
+
+def small_bench() -> ablation.Bench:
+    """Eight episodes whose tokens shift with the hand's way; clips are the same frames."""
+    episodes, tokens = [], []
+    directions_of_tokens = RNG.standard_normal((3, 128))
+    for number in range(8):
+        poses = np.zeros((14, 7))
+        poses[:, :3], poses[:, 6] = np.cumsum(RNG.normal(0, 0.02, (14, 3)), 0), 1
+        states = pack_state(poses, np.zeros(14), np.zeros((14, 7)))
+        episodes.append(Episode(Path(str(number)), "", {}, states, poses, np.zeros(14)))
+        spots = RNG.normal(0, 0.02, (14, 64, 128))
+        spots += poses[:, None, :3] @ directions_of_tokens
+        tokens.append(spots)
+    frames = np.concatenate(tokens)[None].astype(np.float16)
+    patches = RNG.uniform(-1, 1, (1, len(frames[0]), 64, 192)).astype(np.float16)
+    data = MotionData(frames, patches, np.repeat(np.arange(8), 14), len(frames[0]), 10.0)
+    return ablation.Bench(data, data, data, episodes, FrozenEncoder(nn.Identity(), "", Contract(), Path()))
+
+
+def test_pooled_differences_hold_a_motion_that_all_tokens_share():
+    assert ablation._pooled(small_bench())["lp_r2"] > 0.95
+
+
+def test_a_model_of_two_books_is_measured_by_both():
+    torch.manual_seed(0)
+    config = replace(ABLATION["td_dual"], width=32, blocks=1, decoder_blocks=1)
+    found = ablation.measured(MotionNet(config).eval(), small_bench())
+    told = {"direction_bits", "background_direction_bits", "room_bits", "background_room_bits"}
+    assert told | {"codes_used", "background_codes_used", "perplexity", "lp_r2", "s_pcfc"} <= set(found)
+    assert all(math.isfinite(value) for value in found.values())
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    (tmp_path / "runs").mkdir()
+    ablation._once(tmp_path, "td", 0, lambda: {"lp_r2": 0.5})
+    ablation._once(tmp_path, "td", 0, lambda: {"lp_r2": 0.9})
+    assert table(tmp_path) == {"td": {"seeds": 1, "lp_r2": 0.5, "lp_r2_std": 0.0}}
 
 
 def test_a_table_of_two_recipes_is_refused(tmp_path):

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,9 @@ def ablate(
     (out / RUNS).mkdir(parents=True, exist_ok=True)
     _claim(out, {"steps": steps, "bags": str(bags), "videos": str(videos), "held_out": str(held_out)})
     masks = next((ABLATION[name] for name in columns if ABLATION[name].masks != "none"), ABLATION["td"])
-    bench = _bench(encoder, bags, videos, held_out, held_out_videos, masks)
-    _once(out, "pooled_difference", 0, partial(_pooled, bench))
-    _once(out, "pca", 0, partial(_components, bench))
+    bench = cache(partial(_bench, encoder, bags, videos, held_out, held_out_videos, masks))
+    _once(out, "pooled_difference", 0, lambda: _pooled(bench()))
+    _once(out, "pca", 0, lambda: _components(bench()))
     for seed in range(seeds):
         _once(out, "untrained", seed, partial(_untrained, bench, seed))
         for name in columns:
@@ -135,9 +135,8 @@ def _once(out: Path, name: str, seed: int, work: Callable[[], Row]) -> None:
     sys.stderr.write(f"{name} seed {seed}: {told}\n")
 
 
-def _trained(bench: Bench, config: MotionConfig, out: Path) -> Row:
-    folder = out / f"seed_{config.seed}"
-    began = time.monotonic()
+def _trained(load: Callable[[], Bench], config: MotionConfig, out: Path) -> Row:
+    bench, folder, began = load(), out / f"seed_{config.seed}", time.monotonic()
     fit = model.train_on(
         bench.train, folder, config, bench.encoder.contract, bench.encoder.sha256, {"ablation": out.name}
     )
@@ -151,9 +150,9 @@ def _trained(bench: Bench, config: MotionConfig, out: Path) -> Row:
     }
 
 
-def _untrained(bench: Bench, seed: int) -> Row:
+def _untrained(load: Callable[[], Bench], seed: int) -> Row:
     torch.manual_seed(seed)
-    return measured(MotionNet(ABLATION["td_tcl"]).eval().requires_grad_(False), bench)
+    return measured(MotionNet(ABLATION["td_tcl"]).eval().requires_grad_(False), load())
 
 
 def measured(net: MotionNet, bench: Bench) -> Row:
