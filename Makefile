@@ -3,13 +3,15 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint safety bundle colcon clean
+.PHONY: help setup demo test browser test-unit lint safety bundle colcon clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-EXTRAS := core,ros,devices,lab,train,gpu,dev
+EXTRAS := core,ros,console,devices,lab,train,gpu,dev
 # libraries that wheels expect of the system, and a C compiler for the one package without a wheel (evdev)
 DEBIAN := libusb-1.0-0 libegl1 libgl1 libgl1-mesa-dri gcc libc6-dev
+# for the tests alone: the browser that drives the console
+BROWSER := chromium
 INPUTS := Makefile constraints.txt setup.py setup.cfg pyproject.toml
 STAMP := $(VENV)/.setup-$(shell cat $(INPUTS) | sha256sum | cut -c1-16)
 TESTS := $(wildcard test/unit test/ros test/lab)
@@ -55,8 +57,15 @@ $(STAMP): $(INPUTS)
 demo: setup ## the whole graph in the lab with the shipped bundle: success, latency, video, bag
 	@$(VENV)/bin/como demo
 
-test: lint ## linters, then all tests
+test: lint browser ## linters, then all tests
 	@$(VENV)/bin/pytest $(TESTS)
+
+browser: setup ## Debian's Chromium, which the test of the console needs and skips without
+	@if command -v dpkg-query >/dev/null && ! command -v $(BROWSER) >/dev/null; then
+	  as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo
+	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(BROWSER) >/dev/null \
+	    || echo "no $(BROWSER): the test of the console in a browser will be skipped" >&2
+	fi
 
 test-unit: setup ## the tests that need no ROS and no GPU
 	@$(VENV)/bin/pytest test/unit

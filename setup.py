@@ -6,6 +6,7 @@ from setuptools import setup
 
 PACKAGES = [
     "como_ros",
+    "como_ros.console",
     "como_ros.control",
     "como_ros.drivers",
     "como_ros.lab",
@@ -17,13 +18,15 @@ PACKAGES = [
     "training.latent_motion",
 ]
 
-NODES = ["arm", "camera", "policy", "recorder", "supervisor", "teleop"]
+NODES = ["arm", "camera", "console", "policy", "recorder", "supervisor", "teleop"]
 
 EXTRAS = {
     # the robot's side, ROS aside
     "core": ["franky-control", "onnxruntime", "opencv-python", "pyrealsense2", "rosbags", "ruamel.yaml.clib"],
     # ROS 2 from wheels; leave it out where a ROS 2 distribution is sourced
     "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],
+    # the operator's page in a browser
+    "console": ["opencv-python", "viser", "websockets"],
     # things that an operator holds: SpaceMouse, gamepad, GELLO leader arm
     "devices": ["dynamixel-sdk", "evdev", "hidapi"],
     # everything simulated: physics, the arm's protocol, cameras, human video
@@ -44,7 +47,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=PACKAGES,
-    package_data={"como_ros": ["fastdds.xml"]},
+    package_data={"como_ros": ["fastdds.xml"], "como_ros.console": ["static/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/como_ros"]),
         ("share/como_ros", ["package.xml"]),

@@ -92,12 +92,20 @@ def up(
     robot_host: str = "172.16.0.2",
     robot: Robot = "panda",
     serials: tuple[str, ...] = (),
+    console: FlagCreatePairsOff[bool] = False,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    leader_port: str = "",
+    leader_calibration: str = "gello.json",
     episodes: int = 0,
     seed: int = 0,
     out: Path = Path("out/episodes"),
     json: Json = None,
 ) -> None:
-    """Bring up the whole graph; without --episodes it stays up until interrupted."""
+    """Bring up the whole graph; without --episodes it stays up until interrupted.
+
+    --console serves the operator's page on --host and --port; the devices gizmo, keyboard and gello bring it.
+    """
     must_exist(bundle)
     from como_ros.graphs import Deployment
     from como_ros.up import up
@@ -112,6 +120,11 @@ def up(
         robot=robot,
         device=device,
         serials=serials,
+        console=console,
+        host=host,
+        port=port,
+        leader_port=leader_port,
+        leader_calibration=leader_calibration,
     )
     run(json, up, scenario, choices, episodes, seed, say)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from como_ros.control.limits import get_limits
+from como_ros.drivers.teleop import IN_CONSOLE
 from como_ros.errors import ComoError
 from policies.spaces import CAMERAS, Contract
 
@@ -43,15 +44,28 @@ class Deployment:
     policy."""
     serials: tuple[str, ...] = ()
     """Serial numbers of the cameras, in the order front, wrist."""
+    console: bool = False
+    """Whether the operator's page is served; a device that is held in the browser brings it along."""
+    host: str = "127.0.0.1"
+    """Where the page is served; elsewhere than on loopback it needs a token in COMO_CONSOLE_TOKEN."""
+    port: int = 8080
+    leader_port: str = ""
+    """Serial port of a leader arm."""
+    leader_calibration: str = "gello.json"
 
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> Deployment:
         """From launch arguments, which are all text."""
         given: dict[str, Any] = dict(texts)
-        lab = texts.get("lab", "false").lower()
-        if lab not in ("true", "false"):
-            raise ComoError(f"lab:={lab} is neither true nor false")
-        given["lab"] = lab == "true"
+        for name in ("lab", "console"):
+            text = texts.get(name, "false").lower()
+            if text not in ("true", "false"):
+                raise ComoError(f"{name}:={text} is neither true nor false")
+            given[name] = text == "true"
+        port = texts.get("port", str(cls.port))
+        if not port.isdecimal():
+            raise ComoError(f"port:={port} is no number")
+        given["port"] = int(port)
         given["serials"] = tuple(filter(None, texts.get("serials", "").split(",")))
         return cls(**given)
 
@@ -97,15 +111,26 @@ def graph(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
     get_limits(deployment.robot)
     lab = (_lab(deployment),) if deployment.lab else ()
     station = (_arm(deployment), _camera(deployment), _node("supervisor"))
-    return (*lab, *station, *_drivers(scenario, deployment), _recorder(deployment))
+    drivers = _drivers(scenario, deployment)
+    return (*lab, *station, *drivers, _recorder(deployment), *_console(scenario, deployment))
 
 
 def _drivers(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
     """Whoever may move the arm; beside a policy a person can take over where there is a device."""
-    if scenario == "teleop":
-        return (_teleop(deployment, deployment.device or "scripted"),)
-    person = (_teleop(deployment, deployment.device),) if deployment.device else ()
-    return (_policy(deployment), *person)
+    device = deployment.device or ("scripted" if scenario == "teleop" else "")
+    person = (_teleop(deployment, device),) if device and device not in IN_CONSOLE else ()
+    return person if scenario == "teleop" else (_policy(deployment), *person)
+
+
+def _console(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
+    """The operator's page; beside a policy it lets a person take over, unless another device does."""
+    device = deployment.device or ("gizmo" if scenario == "autonomous" else "")
+    driven = device if device in IN_CONSOLE else ""
+    if not deployment.console and deployment.device not in IN_CONSOLE:
+        return ()
+    leader = {"leader_port": deployment.leader_port, "leader_calibration": deployment.leader_calibration}
+    given = {"host": deployment.host, "port": deployment.port, "out": deployment.out, "device": driven}
+    return (_node("console", **given, **(leader if driven == "gello" else {})),)
 
 
 def environment(deployment: Deployment) -> dict[str, str]:

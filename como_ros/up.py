@@ -81,6 +81,10 @@ class Running:
     def log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(process.name for process in self._processes)
+
     def pid(self, name: str) -> int:
         return next(child.pid for process, child in self._started if process.name == name)
 
@@ -216,7 +220,8 @@ def up(
     result: dict[str, Any] = {"episodes": 0, "successes": 0, "per_episode": []}
     whole = graph_up(scenario, deployment, logs, say)
     with contextlib.suppress(KeyboardInterrupt), whole as (running, station):
-        say(f"{scenario} is ready; logs in {logs}")
+        page = f"; console {station.message('console')}" if "console" in running.names else ""
+        say(f"{scenario} is ready; logs in {logs}{page}")
         if episodes:
             EpisodeLoop(station, scenario, deployment, running.check, say).run(seed, episodes, result)
         while not episodes:

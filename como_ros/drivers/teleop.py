@@ -9,6 +9,9 @@ import numpy as np
 
 OPEN_M, CLOSED_M = 0.08, 0.0
 
+IN_CONSOLE = ("gizmo", "keyboard", "gello")
+"""Devices whose deadman is held in the browser: the console's process drives them."""
+
 SERVICES = {
     "drive": "/supervisor/teleop",
     "rearm": "/supervisor/release",

@@ -24,6 +24,11 @@ ABOUT = {
     "robot_host": "address of the robot's controller",
     "robot": "panda or fr3: whose limits hold",
     "serials": "camera serials FRONT,WRIST",
+    "console": "true serves the operator's page",
+    "host": "address of the page; beyond this machine it needs a token in COMO_CONSOLE_TOKEN",
+    "port": "port of the page",
+    "leader_port": "serial port of a leader arm",
+    "leader_calibration": "file of its calibration",
 }
 RESPAWN_DELAY_S = 0.5
 MENDABLE = 2
@@ -35,8 +40,7 @@ def describe(scenario: str) -> LaunchDescription:
     """The scenario's processes, with the deployment's choices as arguments."""
     names = [field.name for field in fields(Deployment) if field.name not in NOT_FOR[scenario]]
     declared = [
-        DeclareLaunchArgument(name, default_value=_text(getattr(Deployment, name)), description=ABOUT[name])
-        for name in names
+        DeclareLaunchArgument(name, default_value=_default(name), description=ABOUT[name]) for name in names
     ]
     return LaunchDescription([*declared, OpaqueFunction(function=_processes, args=[scenario, names])])
 
@@ -65,6 +69,11 @@ def _after_exit(process: Process, code: int, restarts: Restarts) -> list[Any]:
     if not restarts.allow(process.name, time.monotonic()):
         return [Shutdown(reason=f"{process.name} ended although it was started again {MOST} times")]
     return []
+
+
+def _default(name: str) -> str:
+    """Who launches by hand wants to see the page; programs leave it out."""
+    return "true" if name == "console" else _text(getattr(Deployment, name))
 
 
 def _text(value: object) -> str:

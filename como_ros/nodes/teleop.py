@@ -16,7 +16,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from como_ros import wire
 from como_ros.control.supervision import POLICY, READY, TELEOP, Licence
-from como_ros.drivers.teleop import SERVICES, TeleopDevice
+from como_ros.drivers.teleop import IN_CONSOLE, SERVICES, TeleopDevice
 from como_ros.drivers.teleop_hand import HandDevice
 from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
@@ -25,6 +25,7 @@ from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import Refused, every, publisher, subscription
 
 DEVICES = ("scripted", "spacemouse", "gamepad")
+"""Driven from this process; `IN_CONSOLE` names those that the console drives."""
 FAILED = "device failed"
 STALE_S = 0.2
 """Driving starts from where the arm is, so its pose must be fresh."""
@@ -53,14 +54,16 @@ def make_device(config: TeleopConfig) -> TeleopDevice:
         from como_ros.drivers.teleop_gamepad import Gamepad
 
         return HandDevice(Gamepad)
-    raise ComoError(f"no teleop device named {config.device!r}; known devices: {', '.join(DEVICES)}")
+    known = ", ".join((*DEVICES, *IN_CONSOLE))
+    raise ComoError(f"no teleop device named {config.device!r} here; known devices: {known}")
 
 
 class TeleopNode(Node):
-    def __init__(self) -> None:
+    def __init__(self, device: TeleopDevice | None = None) -> None:
+        """Without a device, the one that the configuration names."""
         super().__init__("teleop")
         config = declare_config(self, TeleopConfig)
-        self._device = make_device(config)
+        self._device = device or make_device(config)
         self._licence = Licence(TELEOP)
         self._ee_pose7: np.ndarray | None = None
         self._ee_stamp_ns = 0

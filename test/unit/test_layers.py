@@ -63,6 +63,7 @@ HEIGHTS = {
     "como_ros.recording": 3,
     "como_ros.sentry": 4,
     "como_ros.lab": 4,
+    "como_ros.console": 5,
     "como_ros.graphs": 5,
     "como_ros.episodes": 5,
     "como_ros.nodes": 6,

@@ -1,0 +1,171 @@
+"""The 3-D view: the arm as it is, the plan it is about to follow, and a gizmo to pull it by. Served by viser.
+
+viser knows no passwords: it listens on this machine only, and a connection that did not come through the
+console's gate, which adds a secret of this run, is closed before it sees or says anything.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import viser
+from viser import _messages
+from viser.infra import WebsockClientConnection
+
+from como_ros.console.gate import SECRET_HEADER
+from como_ros.console.shapes import FINGER_Z_M, HAND, meshes
+from como_ros.control.kinematics import link_frames
+from como_ros.control.rotations import xyzw_from_matrix
+
+HOST = "127.0.0.1"
+WHITE, GREY, PLAN = (235, 236, 238), (90, 94, 100), (70, 160, 255)
+TABLE_M, TABLE_AT_M = (0.72, 1.1, 0.04), (0.55, 0.0, -0.02)
+GIZMO_SCALE = 0.16
+STILL = 5e-4
+"""Radians, and metres of width, that nobody can see."""
+
+
+class Scene:
+    """Safe to call from one thread; the gizmo moves from viser's."""
+
+    def __init__(self, secret: str, gizmo: bool) -> None:
+        self._secret = secret
+        self._server = viser.ViserServer(HOST, 0, verbose=False)
+        self._guard()
+        self._bare_view()
+        self._draw()
+        self._lock = threading.Lock()
+        self._shown = np.full(8, np.inf)
+        self._dragged: int | None = None
+        self._gizmo = self._add_gizmo() if gizmo else None
+        self._plan: list[viser.SceneNodeHandle] = []
+
+    @property
+    def port(self) -> int:
+        return self._server.get_port()
+
+    @property
+    def watched(self) -> bool:
+        return bool(self._server.get_clients())
+
+    def close(self) -> None:
+        self._server.stop()
+
+    # Who may look ------------------------------------------------------------------------------------
+
+    def _guard(self) -> None:
+        """Strangers are closed; nobody may open viser's public tunnel, which would go round the gate."""
+        sockets = self._server._websock_server
+        for kind in (_messages.ShareUrlRequest, _messages.ShareUrlDisconnect):
+            sockets._incoming_handlers.pop(kind)
+
+        async def refuse_strangers(client: WebsockClientConnection) -> None:
+            connection = sockets._live_connections[client.client_id]
+            if connection.request is None or connection.request.headers.get(SECRET_HEADER) != self._secret:
+                await connection.close(1008, "come through the console")
+                raise PermissionError("a connection to the 3-D view did not come through the console's gate")
+
+        sockets._client_connect_cb.insert(0, refuse_strangers)
+
+    # What is drawn -----------------------------------------------------------------------------------
+
+    def _bare_view(self) -> None:
+        """Only the scene: the console's own page has the buttons."""
+        self._server.gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=True)
+        camera = self._server.initial_camera
+        camera.position, camera.look_at, camera.up = (1.25, 0.75, 0.75), (0.38, 0.0, 0.28), (0.0, 0.0, 1.0)
+        camera.fov = np.deg2rad(50)
+
+    def _draw(self) -> None:
+        scene = self._server.scene
+        scene.set_up_direction("+z")
+        scene.world_axes.visible = False
+        scene.configure_environment_map(hdri=None)
+        scene.configure_default_lights(cast_shadow=False)
+        scene.add_light_ambient("/light", intensity=1.2)
+        scene.add_grid("/floor", 4.0, 4.0, position=(0.5, 0.0, -0.045), cell_color=(70, 74, 80))
+        scene.add_box("/table", (128, 110, 90), TABLE_M, position=TABLE_AT_M, cast_shadow=False)
+        bodies, finger = meshes()
+        self._links = [scene.add_frame(f"/arm/{i}", show_axes=False) for i in range(HAND + 1)]
+        for i, (vertices, faces) in enumerate(bodies):
+            colour = GREY if i == HAND else WHITE
+            scene.add_mesh_simple(
+                f"/arm/{i}/body", vertices, faces, color=colour, side="double", cast_shadow=False
+            )
+        turns = ((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+        self._fingers = [
+            scene.add_mesh_simple(
+                f"/arm/{HAND}/finger{i}", *finger, color=GREY, side="double", cast_shadow=False, wxyz=turn
+            )
+            for i, turn in enumerate(turns)
+        ]
+
+    def show_arm(self, q: np.ndarray, width_m: float) -> None:
+        """Says nothing where nothing moved: every word makes every browser draw anew."""
+        row = np.append(q, width_m)
+        if np.abs(row - self._shown).max() < STILL:
+            return
+        self._shown = row
+        frames = link_frames(q)
+        with self._server.atomic():
+            for node, frame in zip(self._links, frames, strict=True):
+                node.position, node.wxyz = frame[:3, 3], _wxyz(xyzw_from_matrix(frame[:3, :3]))
+            for side, finger in zip((1, -1), self._fingers, strict=True):
+                finger.position = (0.0, side * width_m / 2, FINGER_Z_M)
+
+    def show_plan(self, poses7: np.ndarray) -> None:
+        """(N, 7) poses about to be followed; none clears the view."""
+        with self._server.atomic():
+            for node in self._plan:
+                node.remove()
+            self._plan = []
+            if len(poses7) >= 2:
+                scene, points = self._server.scene, poses7[:, :3]
+                turns = np.array([_wxyz(pose[3:]) for pose in poses7])
+                pairs = np.stack([points[:-1], points[1:]], axis=1)
+                line = scene.add_line_segments("/plan/line", pairs, PLAN, thickness=4.0)
+                poses = scene.add_batched_axes(
+                    "/plan/poses", turns, points, axes_length=0.03, axes_radius=0.0015
+                )
+                self._plan = [line, poses]
+
+    # The gizmo ---------------------------------------------------------------------------------------
+
+    def _add_gizmo(self) -> viser.TransformControlsHandle:
+        gizmo = self._server.scene.add_transform_controls("/gizmo", GIZMO_SCALE, depth_test=False)
+
+        @gizmo.on_update
+        async def _(event: viser.TransformControlsEvent) -> None:
+            with self._lock:
+                self._dragged = None if event.phase == "end" else event.client_id
+
+        @self._server.on_client_disconnect
+        async def _(client: viser.ClientHandle) -> None:
+            with self._lock:
+                self._dragged = None if self._dragged == client.client_id else self._dragged
+
+        return gizmo
+
+    @property
+    def dragging(self) -> bool:
+        with self._lock:
+            return self._dragged is not None
+
+    @property
+    def gizmo7(self) -> np.ndarray | None:
+        if self._gizmo is None:
+            return None
+        return np.concatenate([self._gizmo.position, np.roll(self._gizmo.wxyz, -1)])
+
+    def place_gizmo(self, pose7: np.ndarray) -> None:
+        """To where the hand is, unless somebody holds it."""
+        gizmo = self._gizmo
+        if gizmo is None or self.dragging or np.abs(gizmo.position - pose7[:3]).max() < STILL:
+            return
+        with self._server.atomic():
+            gizmo.position, gizmo.wxyz = pose7[:3], _wxyz(pose7[3:])
+
+
+def _wxyz(xyzw: np.ndarray) -> np.ndarray:
+    return np.roll(xyzw, 1)

@@ -1,0 +1,401 @@
+"""The console without ROS: who is let in, when a browser's hand counts, which lights are red."""
+
+import asyncio
+import json
+import threading
+import time
+from http.client import HTTPConnection, RemoteDisconnected
+
+import numpy as np
+import pytest
+
+pytest.importorskip("viser")
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from como_ros.console.gate import SECRET_HEADER, Gate, Request, check_token, refusal
+from como_ros.console.hand import SETTLE_S, SILENT_S, PageHand, WithDeadman, push
+from como_ros.console.page import Orders, Page
+from como_ros.console.scene import HOST, Scene
+from como_ros.console.shapes import plain_meshes
+from como_ros.console.view import STALE_PICTURE_S, Lights, Words
+from como_ros.control.homing import HOME_Q
+from como_ros.control.kinematics import link_frames
+from como_ros.drivers.teleop import Reading
+from como_ros.errors import ComoError
+from como_ros.graphs import Deployment, graph
+
+TOKEN = "correct horse battery"
+
+
+def request(target="/", host="127.0.0.1:8080", **headers: str) -> Request:
+    rows = [f"GET {target} HTTP/1.1", f"Host: {host}", *(f"{k}: {v}" for k, v in headers.items())]
+    return Request.parse(("\r\n".join(rows) + "\r\n\r\n").encode())
+
+
+# Who is let in -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:8080"])
+def test_on_this_machine_everybody_may_come_in_without_a_token(host):
+    assert refusal(request(host=host), "") == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "token", "why"),
+    [
+        (request(host="evil.example"), "", "no name of loopback"),
+        (request(Origin="http://evil.example"), "", "a page of http://evil.example asks"),
+        (request(Origin="null"), "", "a page of null asks"),
+        (request(), TOKEN, "no token"),
+        (request("/?token=guess"), TOKEN, "wrong token"),
+        (request("/wire", Cookie="como_console=guess"), TOKEN, "wrong token"),
+        (request("/?token=" + TOKEN.replace(" ", "+"), Origin="http://evil.example"), TOKEN, "a page of"),
+    ],
+)
+def test_strangers_are_refused_with_the_reason(asked, token, why):
+    assert why in refusal(asked, token)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: b\nX-Como-Gate: c\r\n\r\n",
+        b"\xff\xfe\r\n\r\n",
+    ],
+)
+def test_what_is_no_plain_get_is_not_read_further(head):
+    with pytest.raises(ValueError):  # noqa: PT011 - every sentence differs
+        Request.parse(head)
+
+
+def test_beyond_this_machine_a_token_is_demanded():
+    check_token("127.0.0.1", "")
+    check_token("0.0.0.0", "correct-horse-battery")
+    with pytest.raises(ComoError, match="needs a token of 12 characters"):
+        check_token("0.0.0.0", "short")
+    with pytest.raises(ComoError, match="letters, digits"):
+        check_token("127.0.0.1", "correct; horse battery")
+
+
+class House:
+    """Page, 3-D view and gate, as the console node puts them together."""
+
+    def __init__(self, folder, token: str) -> None:
+        self.pressed: list[str] = []
+        self.said: list[str] = []
+        self.log: list[str] = []
+        self.scene = Scene("secret", gizmo=True)
+        self.hand = PageHand(lambda: self.scene.gizmo7)
+        orders = Orders(self.pressed.append, self.said.append)
+        self.page = Page(self.hand, orders, frozenset({"start", "stop"}))
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        socket = str(folder / "page")
+        gate = Gate(token, "secret", (HOST, self.scene.port), socket, self.log.append)
+        self.run(self.page.listen(socket))
+        self.port = self.run(gate.listen("127.0.0.1", 0)).sockets[0].getsockname()[1]
+
+    def run(self, task):
+        return asyncio.run_coroutine_threadsafe(task, self.loop).result(10)
+
+    def get(self, path: str, **headers: str):
+        client = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        client.request("GET", path, headers=headers)
+        answer = client.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+
+    def wire(self, path: str = "/wire", **headers: str):
+        return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers=headers)
+
+    def close(self) -> None:
+        self.scene.close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    house = House(tmp_path_factory.mktemp("locked"), "correct-horse-battery")
+    yield house
+    house.close()
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    house = House(tmp_path_factory.mktemp("open"), "")
+    yield house
+    house.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/console.js", "/scene/", "/?token=wrong", "/scene/?token=wrong"])
+def test_a_wrong_token_gets_no_page_and_is_logged(locked, path):
+    before = len(locked.log)
+    status, headers, body = locked.get(path)
+    assert (status, body) == (403, b"")
+    assert "Set-Cookie" not in headers
+    assert len(locked.log) == before + 1
+    assert "refused 127.0.0.1" in locked.log[-1]
+
+
+@pytest.mark.parametrize("path", ["/wire", "/scene/", "/wire?token=wrong", "/scene?token=wrong"])
+def test_a_wrong_token_gets_no_websocket(locked, path):
+    with pytest.raises(InvalidStatus, match="403"):
+        locked.wire(path)
+    with pytest.raises(InvalidStatus, match="403"):
+        locked.wire(path.partition("?")[0], Cookie="como_console=wrong")
+
+
+def test_the_right_token_becomes_a_cookie_that_opens_everything(locked):
+    status, headers, _ = locked.get("/?token=correct-horse-battery")
+    assert (status, headers["Location"]) == (303, "/")
+    assert "HttpOnly; SameSite=Strict" in headers["Set-Cookie"]
+    cookie = {"Cookie": headers["Set-Cookie"].partition(";")[0]}
+    assert b"<title>como console</title>" in locked.get("/", **cookie)[2]
+    assert b"Viser" in locked.get("/scene/", **cookie)[2]
+    with locked.wire(**cookie) as wire:
+        assert "you" in json.loads(wire.recv(5))
+
+
+def test_a_page_of_another_site_gets_nothing_even_without_a_token(opened):
+    with pytest.raises(InvalidStatus, match="403"):
+        opened.wire(Origin="http://evil.example")
+    assert opened.get("/", Host="evil.example")[0] == 403
+    assert opened.get("/")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/../gate.py", "/%2e%2e/gate.py", "/static/", "/nothing.html", "/index.html/"]
+)
+def test_only_the_pages_own_files_are_served(opened, path):
+    assert opened.get(path)[0] == 404
+
+
+def test_the_3d_view_closes_whoever_comes_round_the_gate(opened):
+    address = f"ws://127.0.0.1:{opened.scene.port}"
+    import viser
+
+    protocol = [f"viser-v{viser.__version__}"]
+    with connect(address, subprotocols=protocol) as stranger, pytest.raises(ConnectionClosed):
+        stranger.recv(5)
+    through = f"ws://127.0.0.1:{opened.port}/scene"
+    with connect(through, subprotocols=protocol, additional_headers={SECRET_HEADER: "guess"}) as guest:
+        assert guest.recv(5)
+
+
+def test_a_request_without_end_gets_no_answer(opened):
+    with pytest.raises((RemoteDisconnected, OSError)):
+        opened.get("/" + "a" * 20000)
+
+
+def wait_until(true, what: str) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def test_buttons_words_and_the_deadman_arrive_and_a_closed_page_lets_go(opened):
+    with opened.wire() as wire:
+        wire.send(json.dumps({"press": "start"}))
+        wire.send(json.dumps({"press": "rm -rf"}))
+        wire.send(json.dumps({"say": "  pick   up the cube "}))
+        wire.send(json.dumps({"hold": True, "keys": ["w"], "at": 0.0}))
+        wait_until(lambda: opened.hand.holder is not None, "the hold")
+        assert opened.hand.read().push6[0] == 1.0
+        assert (opened.pressed, opened.said) == (["start"], ["pick up the cube"])
+    gone = time.monotonic()
+    wait_until(lambda: opened.hand.holder is None, "the closed page to let go")
+    assert time.monotonic() - gone < SILENT_S
+
+
+def test_stop_takes_every_hand_off_the_deadman_and_nonsense_lets_go(opened):
+    with opened.wire() as wire:
+        for last in ({"press": "stop"}, {"hold": True}, {"hold": True, "keys": 3, "at": "x"}, [], 7):
+            wire.send(json.dumps({"hold": True, "keys": [], "at": 0.0}))
+            wait_until(lambda: opened.hand.holder is not None, "the hold")
+            wire.send(json.dumps(last))
+            wait_until(lambda: opened.hand.holder is None, f"{last} to let go")
+    assert opened.pressed[-1] == "stop"
+
+
+# The browser's hand ------------------------------------------------------------------------------
+
+
+class Now:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.s = 100.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+GIZMO7 = np.array([0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0])
+
+
+@pytest.fixture
+def now():
+    return Now()
+
+
+@pytest.fixture
+def hand(now):
+    return PageHand(lambda: GIZMO7, now)
+
+
+def test_a_page_that_falls_silent_has_let_go(hand, now):
+    hand.beat(1, frozenset(), 0.0)
+    now.s += SILENT_S * 0.9
+    assert hand.read().held
+    now.s += SILENT_S * 0.2
+    assert not hand.read().held
+
+
+def test_beats_that_were_held_up_on_the_way_do_not_count(hand, now):
+    """A second of Wi-Fi trouble delivers twenty beats at once: the hand may be gone by then."""
+    hand.beat(1, frozenset(), 7.0)
+    now.s += SILENT_S * 0.9
+    hand.beat(1, frozenset(), 7.0 - SILENT_S * 0.5)
+    now.s += SILENT_S * 0.9
+    assert not hand.read().held
+
+
+def test_only_one_browser_at_a_time_holds(hand, now):
+    hand.beat(1, frozenset(), 0.0)
+    hand.beat(2, frozenset("w"), 0.0)
+    assert (hand.holder, hand.read().push6[0]) == (1, 0.0)
+    hand.let_go(2)
+    assert hand.holder == 1
+    hand.let_go(1)
+    hand.beat(2, frozenset("w"), 0.0)
+    assert (hand.holder, hand.read().push6[0]) == (2, 1.0)
+
+
+def test_the_gizmo_counts_once_it_stands_still_where_the_arm_is(hand, now):
+    def settled() -> bool:
+        hand.beat(1, frozenset(), now.s)
+        return hand.read().coupled
+
+    assert not settled()
+    now.s += SETTLE_S * 1.1
+    assert settled()
+    hand.beat(1, frozenset("w"), now.s)
+    assert not hand.pulls
+    assert hand.read().push6[0] == 1.0
+    now.s += SETTLE_S * 0.5
+    assert not settled()
+    now.s += SETTLE_S
+    assert settled()
+
+
+def test_opposite_keys_cancel_and_unknown_ones_are_nobodys():
+    np.testing.assert_array_equal(push(frozenset({"w", "s", "e", "x", "Shift"})), [0, 0, 1, 0, 0, 0])
+
+
+def test_a_grip_is_one_click(hand):
+    hand.click("close")
+    hand.click("explode")
+    assert [hand.read().buttons for _ in range(2)] == [{"close"}, frozenset()]
+
+
+class Still:
+    """A leader arm that stands still."""
+
+    def read(self) -> Reading:
+        return Reading(pose7=GIZMO7, width_m=0.05)
+
+    def close(self) -> None:
+        raise AssertionError("nobody closes it here")
+
+
+def test_a_thing_without_a_deadman_takes_the_pages(hand):
+    both = WithDeadman(Still(), hand)
+    assert (both.read().held, both.read().width_m) == (False, 0.05)
+    hand.beat(1, frozenset(), 0.0)
+    assert both.read().held
+
+
+# What is shown -----------------------------------------------------------------------------------
+
+
+def levels(lights: Lights, now_s: float) -> dict[str, tuple[str, str]]:
+    return {row["name"]: (row["level"], row["text"]) for row in lights.rows(now_s)}
+
+
+def test_a_frozen_camera_turns_its_own_light_red():
+    lights = Lights()
+    for i in range(10):
+        lights.picture("front", i * 0.1)
+        lights.picture("wrist", i * 0.1)
+    lights.note("camera", False, "front: frozen", {}, 0.9)
+    found = levels(lights, 1.0)
+    assert found["front camera"] == ("bad", "front: frozen")
+    assert found["wrist camera"] == ("ok", "10 Hz")
+    assert levels(lights, 0.9 + STALE_PICTURE_S + 0.1)["wrist camera"] == ("bad", "no picture for 0.8 s")
+
+
+def test_a_node_that_falls_silent_turns_red():
+    lights = Lights()
+    lights.note("arm", True, "tracking", {}, 0.0)
+    assert levels(lights, 1.0)["arm"] == ("ok", "tracking")
+    assert levels(lights, 4.0)["arm"] == ("bad", "silent for 4 s")
+
+
+def test_a_stream_that_the_recorder_complains_of_turns_red():
+    lights = Lights()
+    figures = {"joints Hz": "99.0", "images/front Hz": "3.0", "drops": "0"}
+    said = "recording episode_000003; images/front slow, 3.0 Hz"
+    lights.note("recorder", False, said, figures, 0.0)
+    found = levels(lights, 0.5)
+    assert found["images/front"] == ("bad", "images/front slow, 3.0 Hz")
+    assert found["joints"] == ("ok", "99 Hz")
+
+
+def test_words_are_kept_newest_first_and_once(tmp_path):
+    words = Words(tmp_path / "episodes")
+    for said in ("open the drawer", "pick up the cube", "open the drawer"):
+        words.say(said)
+    assert Words(tmp_path / "episodes").history == ["open the drawer", "pick up the cube"]
+
+
+def test_without_meshes_the_arm_is_drawn_from_joint_to_joint():
+    bodies, finger = plain_meshes()
+    frames = link_frames(np.array(HOME_Q))
+    assert len(bodies) == len(frames)
+    for (vertices, faces), here, there in zip(bodies[:-1], frames[:-1], frames[1:], strict=True):
+        assert faces.max() < len(vertices)
+        ends = np.linalg.norm(vertices @ here[:3, :3].T + here[:3, 3] - there[:3, 3], axis=1)
+        assert ends.min() < 0.07
+    assert len(finger[0])
+
+
+# The graph ---------------------------------------------------------------------------------------
+
+
+def test_a_device_held_in_the_browser_brings_the_console_instead_of_a_teleop_process():
+    names = {process.name: process for process in graph("teleop", Deployment(lab=True, device="gizmo"))}
+    assert "teleop" not in names
+    assert names["console"].parameters["device"] == "gizmo"
+
+
+def test_a_policy_can_be_taken_over_from_the_console(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    watched = Deployment(lab=True, bundle=str(tmp_path), console=True)
+    assert graph("autonomous", watched)[-1].parameters["device"] == "gizmo"
+    beside = Deployment(lab=True, bundle=str(tmp_path), console=True, device="scripted")
+    found = {process.name: process.parameters for process in graph("autonomous", beside)}
+    assert found["teleop"]["device"] == "scripted"
+    assert "device" not in found["console"]
+
+
+@pytest.mark.parametrize("texts", [{"console": "maybe"}, {"port": "http"}])
+def test_launch_arguments_that_mean_nothing_are_refused(texts):
+    with pytest.raises(ComoError, match=next(iter(texts))):
+        Deployment.parse(texts)
