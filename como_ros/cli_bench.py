@@ -58,6 +58,14 @@ def bench_servo(*, minutes: float = 10.0, seed: int = 0, json: Json = None) -> N
     _judge_values(run(json, run_bench, minutes, seed)["rows"])
 
 
+@bench.command(name="pace")
+def bench_pace(*, seconds: float = 5.0, rounds: int = 4, json: Json = None) -> None:
+    """How late set-points are while both cores burn, from their own process and from a thread."""
+    from como_ros.bench_pace import run_bench
+
+    _judge_values(run(json, run_bench, seconds, rounds, say)["rows"])
+
+
 def _judge_values(rows: list[dict[str, Any]]) -> None:
     """Rows of como_ros.gates."""
     for row in rows:

@@ -27,7 +27,7 @@ from como_ros.drivers.braking import brake, brake_joints
 from como_ros.drivers.franka import ArmError, ArmState, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
 from como_ros.drivers.home_run import FAR_RAD, HomeRun, open_hand
-from como_ros.drivers.pace import Pace
+from como_ros.drivers.pace import Pace, beats
 from como_ros.errors import ComoError
 
 CONNECTING, TRACKING, HOMING, FAULT = "connecting", "tracking", "homing", "fault"
@@ -152,19 +152,12 @@ class ArmLoop:
             self._answers.close(f"the control loop has ended: {self.fault or 'closed'}")
 
     def _rounds(self) -> None:
-        period_ns = round(1e9 / self._config.rate_hz)
-        due_ns = time.monotonic_ns()
-        while not self._stop.is_set():
-            time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
-            now_ns = time.monotonic_ns()
-            self.pace.begin(now_ns - due_ns)
+        in_control = (TRACKING, HOMING)
+        for now_ns in beats(self._config.rate_hz, self.pace, self._stop, lambda: self.mode in in_control):
             try:
                 self._round(now_ns)
             except ArmError as error:
                 self._fail(str(error))
-            behind = (time.monotonic_ns() - due_ns) // period_ns
-            self.pace.missed += behind if self.mode in (TRACKING, HOMING) else 0
-            due_ns += (behind + 1) * period_ns
 
     def _round(self, now_ns: int) -> None:
         while not self._inbox.empty():

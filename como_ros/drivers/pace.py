@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,3 +53,22 @@ class Pace:
         change = float(np.linalg.norm(setpoint.twist[:3] - self._velocity))
         self.steepest_m_s = max(self.steepest_m_s, change)
         self._velocity = setpoint.twist[:3]
+
+
+def beats(
+    rate_hz: float, pace: Pace, stop: threading.Event, counts: Callable[[], bool] = lambda: True
+) -> Iterator[int]:
+    """The steady time at the beginning of each round until told to stop; what comes too late is not made up.
+
+    Rounds that fell out are missed where `counts` says so.
+    """
+    period_ns = round(1e9 / rate_hz)
+    due_ns = time.monotonic_ns()
+    while not stop.is_set():
+        time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
+        now_ns = time.monotonic_ns()
+        pace.begin(now_ns - due_ns)
+        yield now_ns
+        behind = (time.monotonic_ns() - due_ns) // period_ns
+        pace.missed += behind if counts() else 0
+        due_ns += (behind + 1) * period_ns

@@ -59,6 +59,7 @@ HEIGHTS = {
     "como_ros.errors": 0,
     "como_ros.control": 2,
     "como_ros.bench_servo": 3,
+    "como_ros.bench_pace": 4,
     "como_ros.drivers": 3,
     "como_ros.recording": 3,
     "como_ros.sentry": 4,

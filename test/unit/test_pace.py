@@ -1,12 +1,14 @@
 """What a control loop says of its timing."""
 
+import threading
 import time
 
 import numpy as np
 import pytest
 
+from como_ros.bench_pace import run_bench
 from como_ros.control.interpolation import Setpoint
-from como_ros.drivers.pace import Pace
+from como_ros.drivers.pace import Pace, beats
 
 
 def setpoint(*twist: float) -> Setpoint:
@@ -35,3 +37,23 @@ def test_the_moment_at_which_the_policy_no_longer_drives_is_kept():
     pace.sent(setpoint(0.05, 0, 0, 0, 0, 0), "teleop")
     assert (pace.driver, pace.yielded_ns) == ("teleop", yielded_ns)
     assert pace.steepest_m_s == pytest.approx(0.1)
+
+
+def test_rounds_that_took_too_long_are_missed_and_not_made_up_by_a_burst():
+    pace, stop = Pace(), threading.Event()
+    begun: list[int] = []
+    for now_ns in beats(100.0, pace, stop):
+        begun.append(now_ns)
+        if len(begun) == 3:
+            time.sleep(0.055)
+        if len(begun) == 6:
+            stop.set()
+    assert pace.rounds == 6
+    assert pace.missed >= 5
+    assert min(np.diff(begun)) > 5_000_000
+
+
+def test_a_loop_in_its_own_process_keeps_its_time_where_a_thread_does_not():
+    """perf.md C1: a contrast of more than ten on any machine."""
+    row = run_bench(seconds=2.0, rounds=1)["rows"][0]
+    assert row["ok"], row
