@@ -66,6 +66,14 @@ def bench_pace(*, seconds: float = 5.0, rounds: int = 4, json: Json = None) -> N
     _judge_values(run(json, run_bench, seconds, rounds, say)["rows"])
 
 
+@bench.command(name="kills")
+def bench_kills(*, rounds: int = 20, seed: int = 0, json: Json = None) -> None:
+    """Kill one node after the other while the arm moves: it holds, nothing moves until it is armed again."""
+    from como_ros.bench_kills import run_bench
+
+    _judge_values(run(json, run_bench, rounds, seed, say=say)["rows"])
+
+
 def _judge_values(rows: list[dict[str, Any]]) -> None:
     """Rows of como_ros.gates."""
     for row in rows:

@@ -1,9 +1,9 @@
 """The arm on the wire: state out at the loop's rate, commands in, home and recover as services.
 
 Callbacks only translate and hand over; the control loop has a thread of its own. There is one executor thread
-only: several, run before others, starve each other of the interpreter. A commander of chunks that offers a
-liveliness lease is missed within that lease when it dies; one that offers none is missed at the end of its
-chunk only, and the diagnostics say so.
+only: several, run before others, starve each other of the interpreter. A supervisor or a commander of chunks
+that offers the topic's lease is missed within that lease when it dies; one that offers none is missed
+by its silence, or at the end of its chunk only, and the diagnostics say so.
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ from typing import Any
 
 from geometry_msgs.msg import PoseStamped, WrenchStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from como_ros import wire
-from como_ros.control.servo import Servo, ServoConfig
+from como_ros.control.servo import ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.speakers import ALONE_NS, CHUNKS_ALONE_NS, Speakers, Turns
 from como_ros.drivers.arm_loop import CONNECTING, FAULT, TRACKING, ArmLoop, LoopConfig
@@ -35,10 +32,9 @@ from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import Refused, every, message_class, publisher, subscription
+from como_ros.nodes.wiring import Refused, Watch, every, publisher, subscription
 
 STATE_TOPIC, CHUNK_TOPIC, WIDTH_TOPIC = "/supervisor/state", "/arm/command/chunk", "/gripper/command"
-LEASE_S = 0.1
 PRIORITY = 6
 
 
@@ -84,8 +80,6 @@ class ArmNode(Node):
         super().__init__("arm")
         self._config = declare_config(self, ArmConfig)
         self._refused = Refused(self)
-        self._alive = {CHUNK_TOPIC: 0, STATE_TOPIC: 0}
-        """Publishers that offer a lease, by topic."""
         self._width_turns = Turns()
         self._joints, self._pose, self._wrench = JointState(), PoseStamped(), WrenchStamped()
         self._joints_out = publisher(self, "/arm/joint_states")
@@ -100,6 +94,7 @@ class ArmNode(Node):
         every(self, 0.1, self._say_changes)
 
     def _subscribe(self) -> None:
+        tell = self._loop.tell
         for topic, act in (
             (STATE_TOPIC, self._on_state),
             ("/arm/command/pose", self._on_pose),
@@ -109,26 +104,8 @@ class ArmNode(Node):
             subscription(self, topic, self._guarded(topic, act, speakers))
         widths = self._guarded(WIDTH_TOPIC, self._on_widths, self._width_turns)
         subscription(self, WIDTH_TOPIC, self._unless_late(widths))
-        self._watch(CHUNK_TOPIC, lambda servo, _: servo.commander_lost())
-        self._watch(STATE_TOPIC, lambda servo, _: servo.supervisor_lost())
-
-    def _watch(self, topic: str, lost: Callable[[Servo, int], object]) -> None:
-        """Tell the servo when a publisher of the topic that offers a lease is gone."""
-        lease = QoSProfile(
-            depth=1,
-            reliability=ReliabilityPolicy.RELIABLE,
-            liveliness=LivelinessPolicy.AUTOMATIC,
-            liveliness_lease_duration=Duration(nanoseconds=round(LEASE_S * 1e9)),
-        )
-
-        def count(event: Any) -> None:
-            before, self._alive[topic] = self._alive[topic], event.alive_count
-            if event.alive_count < before:
-                self._loop.tell(lost)
-
-        events = SubscriptionEventCallbacks(liveliness=count, incompatible_qos=lambda _: None)
-        kind = message_class(topic)
-        self.create_subscription(kind, topic, lambda _: None, lease, event_callbacks=events, raw=True)
+        self._commanders = Watch(self, CHUNK_TOPIC, lambda: tell(lambda servo, _: servo.commander_lost()))
+        Watch(self, STATE_TOPIC, lambda: tell(lambda servo, _: servo.supervisor_lost()))
 
     def _offer(self, service: str, begin: Callable[[], Job[str]]) -> None:
         """A Trigger service that answers when the job is done, while everything else goes on."""
@@ -244,7 +221,7 @@ class ArmNode(Node):
             "yielded_ns": pace.yielded_ns,
             "steepest_m_s": pace.steepest_m_s,
             "hand": loop.hand.fault or "ok",
-            "commanders_watched": self._alive[CHUNK_TOPIC],
+            "commanders_watched": self._commanders.alive,
             "last_refusal": refusal,
             "auto_cleared": loop.auto_cleared,
             "refused_malformed": self._refused.count,

@@ -47,8 +47,6 @@ from policies.spaces import (
 )
 from policies.timeline import Gap, Timeline, observation_at, observation_streams
 
-COMMANDER_LEASE_S = 0.1
-"""The arm notices within so long that this process was killed."""
 TOPICS_READ = ("/arm/joint_states", "/arm/ee_pose")
 
 
@@ -88,7 +86,7 @@ class PolicyNode(Node):
         self._chunks = self._refused = self._failed = 0
         self._inference_ms: deque[float] = deque(maxlen=500)
         self._malformed = Refused(self)
-        self._chunk_out = publisher(self, "/arm/command/chunk", COMMANDER_LEASE_S)
+        self._chunk_out = publisher(self, "/arm/command/chunk")
         self._width_out = publisher(self, "/gripper/command")
         self._health = HealthReporter(self, self._report)
         self._subscribe()

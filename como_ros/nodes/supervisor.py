@@ -18,10 +18,8 @@ from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import every, publisher, subscription, trigger
 
 FAILED = "inference failed"
-LEASE_S = 0.1
-"""The arm notices within so long that this process was killed, and does not wait for a missing heartbeat."""
 PRIORITY = 5
-"""Above the station's other nodes, below the arm: a lease that a busy machine breaks would stop the arm."""
+"""Above the station's other nodes, below the arm, which takes a supervisor that is held up for a dead one."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class SupervisorNode(Node):
         super().__init__("supervisor")
         self._config = declare_config(self, SupervisorConfig)
         self._now = Supervision(since_ns=time.monotonic_ns())
-        self._state = publisher(self, "/supervisor/state", LEASE_S)
+        self._state = publisher(self, "/supervisor/state")
         self._health = HealthReporter(self, self._report)
         subscription(self, "/teleop/deadman", self._on_deadman)
         subscription(self, "/diagnostics", self._on_diagnostics)

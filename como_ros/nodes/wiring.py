@@ -8,6 +8,7 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
@@ -15,6 +16,10 @@ from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
 from como_ros import wire
+
+LEASES_S = {"/arm/command/chunk": 0.1, "/supervisor/state": 0.06}
+"""Who watches one of these topics misses a killed publisher within so long; the supervisor runs before others
+and can promise more."""
 
 _PROFILES = {
     "sensor": QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT),
@@ -45,19 +50,40 @@ def message_class(topic: str) -> Any:
     return getattr(importlib.import_module(f"{package}.msg"), name)
 
 
-def publisher(node: Node, topic: str, lease_s: float = 0.0) -> Publisher[Any]:
-    """With a lease, a listener that asks for one misses a killed publisher within so many seconds."""
+def publisher(node: Node, topic: str) -> Publisher[Any]:
+    """With a lease where the topic has one, for a `Watch` over it."""
     qos = profile(topic)
-    if lease_s:
-        lease = Duration(nanoseconds=round(lease_s * 1e9))
-        qos = QoSProfile(
-            depth=qos.depth,
-            reliability=qos.reliability,
-            durability=qos.durability,
-            liveliness=LivelinessPolicy.AUTOMATIC,
-            liveliness_lease_duration=lease,
-        )
+    if topic in LEASES_S:
+        qos = _leased(topic, qos.durability)
     return node.create_publisher(message_class(topic), topic, qos)
+
+
+def _leased(topic: str, durability: DurabilityPolicy) -> QoSProfile:
+    qos = profile(topic)
+    return QoSProfile(
+        depth=qos.depth,
+        reliability=qos.reliability,
+        durability=durability,
+        liveliness=LivelinessPolicy.AUTOMATIC,
+        liveliness_lease_duration=Duration(nanoseconds=round(LEASES_S[topic] * 1e9)),
+    )
+
+
+class Watch:
+    """Over the publishers of a topic that offer its lease: `lost` is called when one of them is gone."""
+
+    def __init__(self, node: Node, topic: str, lost: Callable[[], None]) -> None:
+        self._lost = lost
+        self.alive = 0
+        """Publishers under watch; those without a lease are not among them."""
+        events = SubscriptionEventCallbacks(liveliness=self._count, incompatible_qos=lambda _: None)
+        qos, kind = _leased(topic, DurabilityPolicy.VOLATILE), message_class(topic)
+        node.create_subscription(kind, topic, lambda _: None, qos, event_callbacks=events, raw=True)
+
+    def _count(self, event: Any) -> None:
+        before, self.alive = self.alive, event.alive_count
+        if self.alive < before:
+            self._lost()
 
 
 def subscription(node: Node, topic: str, callback: Callable[..., None], **options: Any) -> Subscription[Any]:
