@@ -40,6 +40,18 @@ def stamp_in(cdr: bytes) -> int | None:
     return int(sec) * 1_000_000_000 + int(nanosec)
 
 
+class Numbering:
+    """Numbers that the senders of one topic gave their messages: what is left out was lost on the way."""
+
+    def __init__(self) -> None:
+        self._last: dict[bytes, int] = {}
+
+    def missing(self, sender: bytes, number: int) -> int:
+        """How many were left out before this one; the first of a sender tells nothing."""
+        before, self._last[sender] = self._last.get(sender, number - 1), number
+        return max(0, number - before - 1)
+
+
 @dataclass
 class _Stream:
     """One topic's recent past."""

@@ -26,7 +26,7 @@ from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import every, message_class, profile, publisher, trigger
 from como_ros.recording import EpisodeShelf, Recording
-from como_ros.stream_watch import StreamWatch
+from como_ros.stream_watch import Numbering, StreamWatch
 from policies.spaces import Contract
 
 DEPTH = 100
@@ -69,6 +69,8 @@ class RecorderNode(Node):
         self._recording: Recording | None = None
         self._failure = ""
         self._latest: dict[str, bytes] = {}
+        self._heard: dict[str, Any] = {}
+        self._numbering: dict[str, Numbering] = {}
         self._watch = StreamWatch(Contract(robot=self._config.robot))
         self._complaints: tuple[str, ...] = ()
         self._state = publisher(self, "/recorder/state")
@@ -99,7 +101,9 @@ class RecorderNode(Node):
         table = profile(topic)
         qos = QoSProfile(depth=DEPTH, reliability=table.reliability, durability=table.durability)
         events = SubscriptionEventCallbacks(message_lost=partial(self._on_lost, topic))
-        self.create_subscription(
+        if wire.TOPICS[topic].qos in ("sensor", "stream"):
+            self._numbering[topic] = Numbering()
+        self._heard[topic] = self.create_subscription(
             message_class(topic),
             topic,
             partial(self._on_message, topic),
@@ -108,19 +112,42 @@ class RecorderNode(Node):
             event_callbacks=events,
         )
 
-    def _on_message(self, topic: str, cdr: bytes) -> None:
+    def _on_message(self, topic: str, cdr: bytes, info: Any) -> None:
+        """This one and those that wait behind it: waking up for each would cost more than writing it."""
+        self._take(topic, cdr, info)
+        heard = self._heard[topic]
+        for _ in range(DEPTH):
+            if (waiting := heard.handle.take_message(heard.msg_type, True)) is None:
+                return
+            self._take(topic, *waiting)
+
+    def _take(self, topic: str, cdr: bytes, info: Any) -> None:
         if topic in LATCHED:
             self._latest[topic] = cdr
+        missing = self._missing(topic, info)
         if self._recording is not None:
-            arrived_ns = time.time_ns()
-            self._watch.note(topic, time.monotonic(), arrived_ns, cdr)
+            arrived_ns, now_s = info["received_timestamp"] or time.time_ns(), time.monotonic()
+            self._watch.note(topic, now_s, arrived_ns, cdr)
+            if missing:
+                self._lose(topic, missing)
             if not self._recording.put(topic, arrived_ns, cdr):
-                self._watch.lose(topic, 1, time.monotonic())
+                self._watch.lose(topic, 1, now_s)
+
+    def _missing(self, topic: str, info: Any) -> int:
+        """Lost before this one, by number; that a full queue was overwritten nobody else tells."""
+        number, numbering = info["publication_sequence_number"], self._numbering.get(topic)
+        if number is None or numbering is None:
+            return 0
+        return numbering.missing(info["publisher_gid"]["data"], number)
 
     def _on_lost(self, topic: str, event: Any) -> None:
+        if topic not in self._numbering:
+            self._lose(topic, event.total_count_change)
+
+    def _lose(self, topic: str, count: int) -> None:
         if self._recording is not None:
-            self._recording.lose(topic, event.total_count_change)
-            self._watch.lose(topic, event.total_count_change, time.monotonic())
+            self._recording.lose(topic, count)
+            self._watch.lose(topic, count, time.monotonic())
 
     def _look(self) -> None:
         """At every stream; a change for the worse or the better is told at once."""

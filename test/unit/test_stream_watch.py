@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from como_ros.stream_watch import StreamWatch, stamp_in
+from como_ros.stream_watch import Numbering, StreamWatch, stamp_in
 from policies.spaces import Contract
 
 START_NS = 1_700_000_000_000_000_000
@@ -108,6 +108,14 @@ def test_losses_are_counted_and_stay():
     station.run(1.0)
     assert station.told[-1][1] == ("images/wrist lost 5 messages",)
     assert station.watch.flags == ("images/wrist lost 5 messages, first at 0.0 s",)
+
+
+def test_numbers_left_out_are_counted_for_each_sender():
+    numbering = Numbering()
+    missing = [numbering.missing(sender, number) for sender, number in ((b"a", 7), (b"b", 1), (b"a", 8))]
+    assert missing == [0, 0, 0]
+    assert numbering.missing(b"a", 12) == 3
+    assert numbering.missing(b"a", 1) == 0
 
 
 def test_a_recorder_that_was_held_up_accuses_nobody():
