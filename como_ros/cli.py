@@ -211,6 +211,17 @@ def bags_check(
         raise ComoError(f"{damaged} of {len(rows)} episodes in {folder} are not whole, for the reasons above")
 
 
+@bags.command(name="trim")
+def bags_trim(folder: Positional[Input], *, out: OptionalInput = None, json: Json = None) -> None:
+    """Say how long nothing moves at both ends of every episode; --out takes trimmed copies."""
+    must_exist(folder)
+    from como_ros.bag_trim import run_trim
+
+    for row in run(json, run_trim, folder, out)["rows"]:
+        idle = f"{row['lead_s']:.1f} s before and {row['tail_s']:.1f} s after it moves"
+        say(f"{row['path']}: {idle} could go, of {row['seconds']:.1f} s")
+
+
 app.command(bags, name="bags", help="Recorded episodes.")
 app.command(cli_bench.bench, name="bench", help="Paired ratios against named baselines.")
 app.command(encoder, name="encoder", help="The frozen visual encoder.")
