@@ -41,13 +41,30 @@ def bench_lab(*, minutes: float = 0.0, seed: int = 0, log: Log = None, json: Jso
 
 @bench.command(name="recorder")
 def bench_recorder(
-    *, seconds: float = 60.0, louder_s: float = 10.0, out: OptionalInput = None, json: Json = None
+    *,
+    seconds: float = 60.0,
+    louder_s: float = 10.0,
+    kills: int = 0,
+    out: OptionalInput = None,
+    json: Json = None,
 ) -> None:
-    """A station's load recorded for so long, then louder until something is lost; --out is the disk to use."""
+    """Record a station's load, then louder until something is lost; --kills times a kill instead."""
     must_exist(out)
     from como_ros.bench_recorder import run_bench
+    from como_ros.bench_recorder_kills import run_kills
 
-    _judge_values(run(json, run_bench, seconds, louder_s, out, say)["rows"])
+    result = (
+        run(json, run_kills, kills, out, say) if kills else run(json, run_bench, seconds, louder_s, out, say)
+    )
+    _judge_values(result["rows"])
+
+
+@bench.command(name="camera")
+def bench_camera(*, seconds: float = 60.0, json: Json = None) -> None:
+    """Two VGA cameras at 30 Hz through librealsense and the camera node to another process."""
+    from como_ros.bench_camera import run_bench
+
+    _judge_values(run(json, run_bench, seconds, say)["rows"])
 
 
 @bench.command(name="servo")

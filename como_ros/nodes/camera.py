@@ -52,13 +52,15 @@ class CameraConfig:
     """Name of a lab world's shared state; empty for plugged-in cameras."""
     task: str = "pick_place"
     """The lab task whose world is drawn."""
+    canned: str = ""
+    """File of pictures to play instead of looking anywhere, for `como bench camera`."""
 
     def __post_init__(self) -> None:
         if self.serials and len(self.serials) != len(self.names):
             raise ComoError(
                 f"camera: {len(self.serials)} serials for {len(self.names)} names {list(self.names)}"
             )
-        if not self.serials and not self.lab_state and len(self.names) > 1:
+        if not (self.serials or self.lab_state or self.canned) and len(self.names) > 1:
             raise ComoError(
                 f"camera: cameras {list(self.names)} need a serial each: -p serials:=\"['...', '...']\""
             )
@@ -79,7 +81,7 @@ class CameraNode(Node):
         config = declare_config(self, CameraConfig)
         self._stop = threading.Event()
         framing = _framing(config) if config.image_hw else None
-        self._feed = _lab_feed(config) if config.lab_state else None
+        self._feed = _feed(config)
         serials = config.serials or ("",) * len(config.names)
         self._channels = [
             _Channel(self, name, SteadyCamera(self._finder(name, serial), config.stream), framing, self._stop)
@@ -216,7 +218,14 @@ def _framing(config: CameraConfig) -> Any:
     return Framing((config.height, config.width), (height, width))
 
 
-def _lab_feed(config: CameraConfig) -> Any:
+def _feed(config: CameraConfig) -> Any:
+    """Whoever hands pictures to software devices in this process; nobody on a robot."""
+    if config.canned:
+        from como_ros.lab.canned_feed import CannedFeed
+
+        return CannedFeed(config.canned, config.names, config.stream)
+    if not config.lab_state:
+        return None
     from como_ros.lab.feed import LabFeed
 
     return LabFeed(config.lab_state, config.task, config.names, config.stream)

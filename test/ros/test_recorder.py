@@ -54,13 +54,14 @@ def test_every_message_reaches_the_bag(probe, processes, traffic, tmp_path):
     assert abs(paced_s - 2.0) < 0.2 + probe.stalls.after(begun_ns, 10.0)
 
 
-def test_what_was_flushed_survives_a_kill(processes, probe, traffic, tmp_path, reaction):
+@pytest.mark.parametrize("moment", [90, 170, 250])
+def test_what_was_flushed_survives_a_kill(moment, processes, probe, traffic, tmp_path, reaction):
     heard = probe.listen("/arm/joint_states")
     recorder = processes.node("recorder", out=tmp_path)
     traffic(300, 1000)
     assert probe.call("/recorder/start")[0]
     episode = tmp_path / "episode_000000"
-    wait_until(lambda: len(heard) > 250, "traffic")
+    wait_until(lambda: len(heard) > moment, "traffic")
     recorder.send_signal(signal.SIGKILL)
     killed_ns = time.time_ns()
     recorder.wait(timeout=60)
@@ -68,7 +69,7 @@ def test_what_was_flushed_survives_a_kill(processes, probe, traffic, tmp_path, r
     assert (meta.outcome, meta.closed) == (bags.INTERRUPTED, False)
     arrived = [arrival.arrived_ns for arrival in bags.read_arrivals(episode)]
     reaction("recorder killed", (killed_ns - arrived[-1]) / 1e9, 1.0, probe.stalls.after(arrived[-1]))
-    assert counts(episode)["joints"] > 100
+    assert counts(episode)["joints"] > moment / 5
 
 
 def test_a_stop_signal_closes_the_bag_cleanly(processes, probe, traffic, tmp_path):
