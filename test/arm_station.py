@@ -48,21 +48,21 @@ def chunk(now_ns, seconds):
 armed_ns = []
 def on_state(message):
     if message.data in ("policy", "teleop") and not armed_ns:
-        armed_ns.append(time.time_ns())
+        armed_ns.append(time.monotonic_ns())
 
 node.create_subscription(String, "/supervisor/state", on_state, 1)
-begun, tick = time.time_ns(), 0
+begun, tick = time.monotonic_ns(), 0
 while True:
     rclpy.spin_once(node, timeout_sec=0)
     now_ns = time.time_ns()
-    seconds = (now_ns - armed_ns[0]) / 1e9 - 0.6 if armed_ns else 0.0
+    seconds = (time.monotonic_ns() - armed_ns[0]) / 1e9 - 0.6 if armed_ns else 0.0
     deadman_out.publish(Bool(data=True))
     if mode == "chunk" and tick % 10 == 0:
         chunk_out.publish(chunk(now_ns, seconds))
     if mode == "pose":
         pose_out.publish(wire.fill_pose(PoseStamped(), pose(seconds), now_ns))
     tick += 1
-    time.sleep(max(0.0, (begun + tick * 20_000_000 - time.time_ns()) / 1e9))
+    time.sleep(max(0.0, (begun + tick * 20_000_000 - time.monotonic_ns()) / 1e9))
 """
 STAYS_M = 0.005
 """An impedance swings a little about where it holds."""

@@ -46,24 +46,31 @@ class Licence:
     state: str = ""
     changes: int = 0
     """Of the supervisor's state, as heard so far."""
-    uninvited: bool = False
+    bar: str = ""
+    """Why its own state does not count, until another has been heard."""
 
     def hear(self, state: str) -> None:
         """The supervisor's word, over and over."""
         if state != self.state:
-            self.uninvited = state == self.own and not self.changes
+            came_late = state == self.own and not self.changes
+            self.bar = f"started while the supervisor said {state}" if came_late else ""
             self.changes += 1  # before the state: another thread that sees the new state begins anew
             self.state = state
 
     @property
     def counts(self) -> bool:
-        return self.state == self.own and not self.uninvited
+        return self.state == self.own and not self.bar
+
+    def suspend(self, why: str) -> None:
+        """Something that a person must look at before this driver is armed again."""
+        if self.state == self.own:
+            self.bar = why
 
     @property
     def refusal(self) -> str:
         """Why it may not command."""
-        if self.uninvited:
-            return f"started while the supervisor said {self.own}; waiting to be armed again"
+        if self.bar:
+            return f"{self.bar}; waiting to be armed again"
         return in_words(self.state or "silent")
 
 

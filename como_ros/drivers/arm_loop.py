@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from como_ros.clock import ClockWatch, jumped
 from como_ros.control.limits import get_limits
 from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
@@ -60,6 +61,7 @@ class ArmLoop:
         self._config, self._report = config, report
         self.mode, self.fault = CONNECTING, ""
         self.pace = Pace()
+        self._clock = ClockWatch()
         self.success_rate = 0.0
         self.servo: Servo | None = None
         self._arm: FrankaArm | None = None
@@ -162,6 +164,8 @@ class ArmLoop:
     def _round(self, now_ns: int) -> None:
         while not self._inbox.empty():
             self._inbox.get()(now_ns)
+        if (jump_s := self._clock.jump_s()) and self.servo is not None:
+            self.servo.raise_alarm("clock jumps", f"{jumped(jump_s)}; look at the time service and arm again")
         self._answer_home(now_ns)
         if self._arm is None:
             self._connect(now_ns)

@@ -218,6 +218,7 @@ class ArmNode(Node):
             "success_rate": loop.success_rate,
             "still_since_ns": pace.still_since_ns,
             "driver": self._driver,
+            "alarm": loop.servo.alarm if loop.servo else "",
             "yielded_ns": pace.yielded_ns,
             "steepest_m_s": pace.steepest_m_s,
             "hand": loop.hand.fault or "ok",
@@ -227,7 +228,7 @@ class ArmNode(Node):
             "refused_malformed": self._refused.count,
             **{name.replace(" ", "_"): n for name, n in loop.counters.items()},
         }
-        ok = loop.mode not in (CONNECTING, FAULT) and not loop.hand.fault
+        ok = loop.mode not in (CONNECTING, FAULT) and not loop.hand.fault and not figures["alarm"]
         return Health(self._sentence(), ok, figures)
 
     def destroy_node(self) -> None:

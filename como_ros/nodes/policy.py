@@ -27,6 +27,7 @@ from trajectory_msgs.msg import (
 )
 
 from como_ros import wire
+from como_ros.clock import ClockWatch, jumped
 from como_ros.control.supervision import POLICY, Licence
 from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
@@ -80,7 +81,7 @@ class PolicyNode(Node):
         self._scheduler = ChunkScheduler(contract, schedule)
         self._newest = dict.fromkeys(contract.cameras, 0)
         self._instruction, self._reason = "", "waiting for the supervisor"
-        self._licence, self._turn = Licence(POLICY), 0
+        self._licence, self._turn, self._system_time = Licence(POLICY), 0, ClockWatch()
         self._intent: Intent | None = None
         self._sent: ActionChunk | None = None
         self._chunks = self._refused = self._failed = 0
@@ -126,6 +127,8 @@ class PolicyNode(Node):
             if self._turn != self._licence.changes:  # a person may have driven: nothing is under way
                 self._turn, self._sent, self._intent = self._licence.changes, None, None
                 self._scheduler.reset()
+            if jump_s := self._system_time.jump_s():
+                self._licence.suspend(jumped(jump_s))
             if not self._licence.counts:
                 self._reason = f"idle: {self._licence.refusal}"
                 continue

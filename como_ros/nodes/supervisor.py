@@ -56,7 +56,7 @@ class SupervisorNode(Node):
         """An arm that has stopped by itself, or a policy that cannot think, ends the run."""
         for status in message.status:
             figures = {pair.key: pair.value for pair in status.values}
-            if status.name == "arm" and figures.get("mode") == "fault":
+            if status.name == "arm" and (figures.get("mode") == "fault" or figures.get("alarm")):
                 self._move_to(self._now.fault(f"arm {status.message}", time.monotonic_ns()))
             elif status.name == "policy" and status.message.startswith(FAILED):
                 self._move_to(self._now.fault(f"policy: {status.message}", time.monotonic_ns()))

@@ -8,10 +8,12 @@ import pytest
 from arm_station import SETTLED_M, STAYS_M, Station
 from lab_server import running_lab
 from ros_probe import wait_until
+from system_clock import SystemClock
 
 from como_ros import wire
 from como_ros.control.homing import HOME_Q
 from como_ros.control.shield import ShieldConfig
+from como_ros.control.speakers import CHUNKS_ALONE_NS
 from como_ros.episodes import bring_home
 from como_ros.nodes.station import Station as Operator
 
@@ -25,6 +27,11 @@ def lab():
 @pytest.fixture
 def station(lab, probe, processes, reaction):
     return Station(probe, processes, reaction)
+
+
+@pytest.fixture
+def system_clock(lab, monkeypatch, tmp_path):
+    return SystemClock(monkeypatch, tmp_path)
 
 
 def test_state_is_published_at_100_hz_and_home_works_when_ready(station):
@@ -83,7 +90,7 @@ def test_a_dead_supervisor_holds_the_arm_and_its_heartbeat_alone_moves_nothing(s
     station.probe.call("/supervisor/policy")
     station.moves()
     station.supervisor.send_signal(signal.SIGKILL)
-    station.holds_after("supervisor killed", time.time(), within_s=0.7)
+    station.holds_after("supervisor killed", time.time(), within_s=0.2)
     station.told(lambda text: "supervisor silent" in text)
     heartbeat = station.probe.speak("/supervisor/state")
     for _ in range(15):
@@ -160,6 +167,39 @@ def test_a_second_supervisor_stops_the_arm_and_is_named(station):
     station.told(lambda text: "two publishers on /supervisor/state" in text)
     station.stands(1.5)  # the first one alone again, and still saying policy
     assert station.speed_before(begun_s) > 0.05
+
+
+def test_a_system_clock_that_is_set_while_the_arm_moves_holds_it_until_armed_again(
+    system_clock, station, lab, guest
+):
+    """Station and commander live by that clock, the lab and this test by another."""
+    client = guest(lab.client())
+    for now_s, jump in ((3600.0, "+3600.00 s"), (3599.4, "-0.60 s")):
+        commander = station.commander("chunk")
+        station.probe.call("/supervisor/policy")
+        start = client.truth()["ee"][:3]
+        wait_until(
+            lambda at=start: np.linalg.norm(np.subtract(client.truth()["ee"][:3], at)) > 0.05, "motion"
+        )
+        heard, begun, begun_ns = len(station.health), time.monotonic(), time.time_ns()
+        system_clock.set(now_s)
+        rows = []
+        while time.monotonic() < begun + 1.5:
+            rows.append((time.monotonic() - begun, *client.truth()["ee"][:3]))
+            time.sleep(0.005)
+        said = [
+            (at, s.message) for at, m in list(station.health)[heard:] for s in m.status if s.name == "arm"
+        ]
+        told = next(at for at, message in said if f"the system clock jumped by {jump}" in message)
+        stamps, places = np.split(np.array(rows), [1], axis=1)
+        away = stamps[np.linalg.norm(places - places[-1], axis=1) > SETTLED_M, 0]
+        stalled_s = station.probe.stalls.after(begun_ns)
+        station.reaction("clock jump", told - begun, 0.2, stalled_s)
+        station.reaction("clock jump, arm", away[-1], 0.5, stalled_s)
+        station.told(lambda text: "supervisor is stopped" in text)
+        station.probe.call("/supervisor/release")
+        commander.kill()
+        time.sleep(CHUNKS_ALONE_NS / 1e9)  # until its successor is no second publisher
 
 
 def test_a_reflex_is_said_at_once_and_recovery_needs_arming_again(station, lab):

@@ -103,6 +103,20 @@ def test_a_driver_that_comes_up_in_the_middle_of_its_run_waits_to_be_armed_again
     assert licence.counts
 
 
+def test_a_suspended_driver_waits_to_be_armed_again_and_says_why():
+    licence = Licence(POLICY)
+    licence.suspend("the clock jumped")
+    for state in (READY, POLICY):
+        licence.hear(state)
+    assert licence.counts
+    licence.suspend("the clock jumped")
+    licence.hear(POLICY)
+    assert (licence.counts, licence.refusal) == (False, "the clock jumped; waiting to be armed again")
+    for state in (STOPPED, READY, POLICY):
+        licence.hear(state)
+    assert licence.counts
+
+
 @given(st.lists(st.sampled_from([*REQUESTS, "held", "let go", "tick"]), max_size=40))
 def test_motion_is_never_reached_without_a_release_since_the_last_stop(events):
     now, released = Supervision(), False
