@@ -52,7 +52,7 @@ def command(action, context) -> list[str]:
     ("scenario", "lab"), [("teleop", "true"), ("autonomous", "true"), ("autonomous", "false")]
 )
 def test_launch_starts_the_processes_that_como_up_starts(scenario, lab, bundle):
-    arguments = {"lab": lab, "serials": "123,456", "out": "/tmp/somewhere"}
+    arguments = {"lab": lab, "serials": "123,456", "out": "/tmp/somewhere", "console": "true"}
     arguments |= {"bundle": bundle} if scenario == "autonomous" else {}
     arguments |= {"device": "scripted"} if lab == "true" else {}
     actions, context = visited(scenario, **arguments)
@@ -63,7 +63,17 @@ def test_launch_starts_the_processes_that_como_up_starts(scenario, lab, bundle):
 def test_defaults_suffice_for_teleop_in_the_lab():
     actions, context = visited("teleop", lab="true")
     modules = [command(a, context)[2].rpartition(".")[2] for a in actions]
-    assert modules == ["fci", "arm", "camera", "supervisor", "teleop", "recorder"]
+    assert modules == ["fci", "arm", "camera", "supervisor", "teleop", "recorder", "console"]
+
+
+def test_a_node_that_dies_is_started_again_three_times_a_minute_and_the_lab_is_not():
+    from como_ros.nodes.launching import MENDABLE, _after_exit
+    from como_ros.restarts import Restarts
+
+    lab, arm = graph("teleop", Deployment(lab=True))[:2]
+    restarts = Restarts()
+    assert [len(_after_exit(arm, -9, restarts)) for _ in range(4)] == [0, 0, 0, 1]
+    assert len(_after_exit(lab, -9, Restarts())) == len(_after_exit(arm, MENDABLE, Restarts())) == 1
 
 
 def test_a_missing_bundle_is_refused_before_anything_starts():
@@ -93,12 +103,12 @@ def test_launch_brings_the_real_graph_up_and_takes_it_down(probe, tmp_path, monk
     command = [sys.executable, "-c", SERVICE, str(path), "lab:=true", f"out:={tmp_path / 'episodes'}"]
     service = subprocess.Popen(command, start_new_session=True)
     try:
-        wanted = {"arm", "camera", "supervisor", "teleop", "recorder"}
+        wanted = {"arm", "camera", "supervisor", "teleop", "recorder", "console"}
         wait_until(lambda: well(health) >= wanted, "every node to be well", timeout_s=240)
         children = [
             int(pid) for pid in Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
         ]
-        assert len(children) == 6
+        assert len(children) == 7
         service.send_signal(signal.SIGINT)
         service.wait(60)
     finally:
