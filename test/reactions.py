@@ -84,6 +84,12 @@ ROWS = {
         "1 s",
         "last message in the bag to SIGKILL",
     ),
+    "recorder killed, arm": Row(
+        "the same in the whole graph",
+        "the supervisor stops, the recorder is started again",
+        "200 ms",
+        "SIGKILL to standstill of the arm's body",
+    ),
     "packets": Row(
         "commands to the robot lost (`communication_constraints_violation`)",
         "the arm stops, says why, recovers on consent",
