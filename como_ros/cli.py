@@ -222,6 +222,22 @@ def bags_trim(folder: Positional[Input], *, out: OptionalInput = None, json: Jso
         say(f"{row['path']}: {idle} could go, of {row['seconds']:.1f} s")
 
 
+@bags.command(name="replay")
+def bags_replay(
+    folder: Positional[Input],
+    *,
+    lab: FlagCreatePairsOff[bool] = False,
+    robot_host: str = "172.16.0.2",
+    json: Json = None,
+) -> None:
+    """Drive an episode's recorded motion again, or every one in a folder; --lab also compares outcomes."""
+    must_exist(folder)
+    from como_ros.graphs import Deployment
+    from como_ros.replay import run_replay
+
+    run(json, run_replay, folder, Deployment(lab=lab, robot_host=robot_host), say)
+
+
 app.command(bags, name="bags", help="Recorded episodes.")
 app.command(cli_bench.bench, name="bench", help="Paired ratios against named baselines.")
 app.command(encoder, name="encoder", help="The frozen visual encoder.")
