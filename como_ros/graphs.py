@@ -195,5 +195,5 @@ def _teleop(deployment: Deployment, device: str) -> Process:
 
 
 def _recorder(deployment: Deployment) -> Process:
-    spread = deployment.spread if deployment.lab else ""
-    return _node("recorder", out=deployment.out, task=deployment.task, spread=spread, robot=deployment.robot)
+    lab = {"spread": deployment.spread, "lab_control": deployment.lab_control} if deployment.lab else {}
+    return _node("recorder", out=deployment.out, task=deployment.task, robot=deployment.robot, **lab)
