@@ -197,6 +197,7 @@ class RecorderNode(Node):
         recording, self._recording = self._recording, None
         if recording is None:
             raise BagError("no episode is being recorded; call /recorder/start first")
+        recording.flag(self._watch.flags)
         try:
             recording.close(outcome)
         except BagError as error:

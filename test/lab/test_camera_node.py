@@ -9,8 +9,11 @@ from ros_probe import wait_until
 from standing_world import World
 
 from como_ros import wire
+from como_ros.bag_meta import read_meta
+from como_ros.errors import ComoError
 from como_ros.lab.camera_faults import set_camera_fault
 from como_ros.lab.render import Renderer, intrinsics
+from training.episodes import load_episodes
 
 
 @pytest.fixture
@@ -118,6 +121,35 @@ def test_every_camera_fault_is_seen_on_the_wire_named_and_over_when_it_is_off(wo
     reconnected = int(health.figure("front/reconnected"))
     over("camera_unplug")
     assert int(health.figure("front/reconnected")) == reconnected + 1
+
+
+def test_a_camera_that_freezes_while_recorded_is_named_within_a_second_and_flags_the_episode(
+    world, probe, processes, tmp_path, capsys
+):
+    images, health = probe.listen("/front/color/image_raw"), probe.listen("/diagnostics")
+    processes.node("camera", lab_state=world.name)
+    processes.node("recorder", out=tmp_path)
+    wait_until(lambda: len(images) > 5, "pictures", 40)
+
+    def recorder() -> list[str]:
+        statuses = [status for _, message in list(health) for status in message.status]
+        return [s.message for s in statuses if s.name == "recorder" and s.level != b"\x00"]
+
+    assert probe.call("/recorder/start")[0]
+    time.sleep(2.0)
+    assert not any("images/front" in said for said in recorder())
+    set_camera_fault(world.state, "camera_freeze", True, None, "front")
+    frozen_ns = time.time_ns()
+    wait_until(lambda: any("images/front silent" in said for said in recorder()), "the frozen camera's name")
+    assert (time.time_ns() - frozen_ns) / 1e9 < 1.0 + probe.stalls.after(frozen_ns, 2.0)
+    assert not any("images/wrist" in said for said in recorder())
+    assert probe.call("/recorder/keep")[0]
+    assert any(
+        flag.startswith("images/front silent") for flag in read_meta(tmp_path / "episode_000000").flags
+    )
+    with pytest.raises(ComoError, match="no good episodes"):
+        load_episodes(tmp_path)
+    assert "images/front silent" in capsys.readouterr().err
 
 
 def test_depth_is_published_as_realsense2_camera_does_when_it_is_on(world, probe, processes):
