@@ -24,7 +24,18 @@ ENTRIES = {
 }
 MEASURED = {transfer.transfer}
 """Reads truth to measure; see the test that it trains nothing."""
-NOT_READ = {"out", "config", "preset", "mix", "force", "columns", "seeds", "steps", "report"}
+NOT_READ = {
+    "out",
+    "config",
+    "preset",
+    "mix",
+    "force",
+    "include_flagged",
+    "columns",
+    "seeds",
+    "steps",
+    "report",
+}
 REFUSED = "the lab's true hand motion, which training must never see; give a folder"
 
 
