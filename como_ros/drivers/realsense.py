@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyrealsense2 as rs
 
+from como_ros.drivers.camera_options import set_exposure, set_preset
 from como_ros.drivers.device_clock import DeviceClock
 from como_ros.errors import ComoError
 
@@ -30,6 +31,10 @@ class StreamConfig:
     height: int = 480
     rate_hz: int = 30
     depth: bool = False
+    exposure: int = 0
+    """Of the colour sensor, in its own units: 0.1 ms for a D435; 0 is automatic."""
+    preset: str = ""
+    """How depth is measured, by librealsense's name: high_accuracy for instance; empty leaves it as it is."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,10 @@ class RealSense:
                 continue
             sensor.open(list(chosen.values()))
             self._sensors.append(sensor)
+            if rs.stream.color in chosen:
+                set_exposure(sensor, config.exposure)
+            if rs.stream.depth in chosen:
+                set_preset(sensor, config.preset)
             sensor.start(self._queue)
             for stream in chosen:
                 wanted.pop(stream)

@@ -46,6 +46,10 @@ class CameraConfig:
     height: int = 128
     rate_hz: int = 10
     depth: bool = False
+    exposure: int = 0
+    """Of the colour sensors, in their own units: 0.1 ms for a D435; 0 is automatic."""
+    preset: str = ""
+    """How depth is measured: default, hand, high_accuracy, high_density, ...; empty leaves it as it is."""
     image_hw: tuple[int, ...] = ()
     """Height and width of what is published: the picture, cut and shrunk; empty leaves it as it is."""
     lab_state: str = ""
@@ -70,7 +74,7 @@ class CameraConfig:
 
     @property
     def stream(self) -> StreamConfig:
-        return StreamConfig(self.width, self.height, self.rate_hz, self.depth)
+        return StreamConfig(self.width, self.height, self.rate_hz, self.depth, self.exposure, self.preset)
 
 
 class CameraNode(Node):
