@@ -33,6 +33,8 @@ IMAGE_HZ, STATE_HZ = 30.0, 500.0
 LOUDER = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0)
 """Times the images' rate, one after the other, until something is lost."""
 LOUDER_S = 10.0
+FOUND_S = 1.0
+"""Until also the services have found each other: an answer to a client that is not yet known is lost."""
 READY_S, ENDS_S = 30.0, 20.0
 TICKS_S = os.sysconf("SC_CLK_TCK")
 NUMBERED = ("sensor_msgs/msg/Image", "sensor_msgs/msg/JointState", "geometry_msgs/msg/PoseStamped")
@@ -141,6 +143,7 @@ def recorder_up(folder: Path) -> Iterator[tuple[Running, Any]]:
         station.require_alone()
         running.start()
         station.wait_ready(["recorder"], READY_S, running.check)
+        time.sleep(FOUND_S)
         yield running, station
 
 
