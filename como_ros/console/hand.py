@@ -11,8 +11,9 @@ import numpy as np
 
 from como_ros.drivers.teleop import Hand, Reading
 
-SILENT_S = 0.4
-"""A page that holds says so twenty times a second; silence, or words so late, are a hand that let go."""
+SILENT_S = 0.6
+"""A page that holds says so twenty times a second; silence, or words so late, are a hand that let go.
+Letting go and closing the page are told at once; this is for a network or a browser that hangs."""
 SETTLE_S = 0.2
 """After this the gizmo stands still where the arm is, and its next motion was meant."""
 GRIPS = ("open", "close", "toggle")

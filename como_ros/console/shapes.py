@@ -14,7 +14,7 @@ from como_ros.lab.meshes import cluster, read_mesh
 Mesh = tuple[np.ndarray, np.ndarray]
 HAND = 8
 """Index of the hand in `link_frames`; the fingers slide along its y."""
-GRID_M = 0.01
+GRID_M = 0.015
 RADIUS_M = (0.065, 0.06, 0.06, 0.055, 0.055, 0.05, 0.05, 0.045)
 FINGER_Z_M, FINGER_LENGTH_M = 0.0584, 0.045
 

@@ -49,7 +49,7 @@ TOKEN_VARIABLE = "COMO_CONSOLE_TOKEN"
 BUTTONS = SERVICES | {"policy": "/supervisor/policy", "recover": "/arm/recover"}
 NOT_PRESSED = {"drive"}
 """The deadman asks for it."""
-PICTURE_S, ARM_S, STATE_S = 0.1, 0.066, 0.2
+PICTURE_S, ARM_S, STATE_S = 0.1, 0.1, 0.2
 PLAN_S = 1.0
 """A plan older than this has been followed."""
 

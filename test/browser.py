@@ -1,0 +1,136 @@
+"""A headless Chromium, driven over its DevTools protocol: real pages, real mouse and touch."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from websockets.sync.client import connect
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+)
+PATIENCE_S = 60.0
+
+
+def chromium() -> str:
+    """Its path, or nothing where none is installed."""
+    return next(filter(None, map(shutil.which, NAMES)), "") or ""
+
+
+class Browser:
+    """One page; `with` ends the browser whatever happens."""
+
+    def __init__(self, folder: Path, width: int = 1280, height: int = 800) -> None:
+        self._folder = folder
+        self._log = (folder / "chromium.log").open("wb")
+        command = [chromium(), *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self._count = 0
+        self._socket = connect(self._page(), max_size=None)
+        self.size(width, height)
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait(20)
+        self._log.close()
+
+    def _page(self) -> str:
+        told = self._folder / "profile" / "DevToolsActivePort"
+        until(lambda: told.exists() and told.read_text().count("\n"), "Chromium to listen")
+        port = told.read_text().split()[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
+            rows = json.load(answer)
+        return str(next(row["webSocketDebuggerUrl"] for row in rows if row["type"] == "page"))
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        self._count += 1
+        self._socket.send(json.dumps({"id": self._count, "method": method, "params": params}))
+        while True:
+            told = json.loads(self._socket.recv(PATIENCE_S))
+            if told.get("id") == self._count:
+                assert "error" not in told, told
+                return dict(told["result"])
+
+    def size(self, width: int, height: int, mobile: bool = False) -> None:
+        self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=mobile,
+        )
+        self.ask("Emulation.setTouchEmulationEnabled", enabled=mobile)
+
+    def go(self, url: str) -> None:
+        self.ask("Page.navigate", url=url)
+        until(lambda: self.js("document.readyState") == "complete", f"{url} to load")
+
+    def js(self, expression: str) -> Any:
+        told = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in told, told["exceptionDetails"]
+        return told["result"].get("value")
+
+    def mouse(self, kind: str, x: float, y: float, buttons: int = 0) -> None:
+        """`mousePressed`, `mouseMoved` or `mouseReleased` at a point of the page."""
+        button = "none" if kind == "mouseMoved" and not buttons else "left"
+        count = int(kind != "mouseMoved")
+        self.ask(
+            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, buttons=buttons, clickCount=count
+        )
+
+    def key(self, kind: str, key: str, code: str) -> None:
+        """`keyDown` or `keyUp`."""
+        self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=code)
+
+    def centre(self, selector: str) -> tuple[float, float]:
+        self.js(f"{_find(selector)}.scrollIntoView({{block: 'nearest'}})")
+        middle = "(b => [b.x + b.width / 2, b.y + b.height / 2])"
+        box = self.js(f"{middle}({_find(selector)}.getBoundingClientRect())")
+        return box[0], box[1]
+
+    def click(self, selector: str) -> None:
+        x, y = self.centre(selector)
+        self.mouse("mousePressed", x, y, 1)
+        self.mouse("mouseReleased", x, y)
+
+    def text(self, selector: str) -> str:
+        return str(self.js(f"{_find(selector)}.textContent"))
+
+    def shoot(self, path: Path) -> None:
+        data = self.ask("Page.captureScreenshot", format="png")["data"]
+        path.write_bytes(base64.b64decode(data))
+
+
+def _find(selector: str) -> str:
+    return f"document.querySelector({json.dumps(selector)})"
+
+
+def until(true: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s in vain for {what}"
+        time.sleep(0.05)

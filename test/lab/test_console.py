@@ -1,0 +1,153 @@
+"""A person at the console: a real browser, real mouse and keys, against the whole graph in the lab."""
+
+import os
+import socket
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ros_probe import wait_until
+
+pytest.importorskip("viser")
+from browser import Browser, chromium, until
+
+from como_ros import bags, wire
+from como_ros.graphs import Deployment
+from como_ros.up import graph_up
+
+WORKING, DESKTOP, PHONE = (900, 560), (1280, 800), (390, 844)
+CAMERA_M, LOOKS_AT_M, FOV_RAD = np.array([1.25, 0.75, 0.75]), np.array([0.38, 0.0, 0.28]), np.deg2rad(50)
+"""As the scene sets them."""
+ARROW_M = 0.11
+"""Along the gizmo's z, which points down, from its middle to its arrow."""
+TRIES = 6
+"""A browser that stalls takes the hand off the deadman; a person holds again, and so does the test."""
+
+GAPS = """worstGap = 0; (last => setInterval(() => {
+  const now = performance.now();
+  worstGap = Math.max(worstGap, now - last);
+  last = now;
+}, 50))(performance.now())"""
+"""The longest time for which the page did nothing."""
+
+needs_browser = pytest.mark.skipif(not chromium(), reason="needs Chromium; `make browser` installs it")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def on_screen(point_m: np.ndarray, box: dict) -> tuple[float, float]:
+    """Where the 3-D view, which fills `box`, shows a point."""
+    forward = LOOKS_AT_M - CAMERA_M
+    forward = forward / np.linalg.norm(forward)
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right = right / np.linalg.norm(right)
+    way = point_m - CAMERA_M
+    scale = box["height"] / 2 / np.tan(FOV_RAD / 2) / (way @ forward)
+    middle = np.array([box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    x, y = middle + scale * np.array([way @ right, -way @ np.cross(right, forward)])
+    return float(x), float(y)
+
+
+class Person:
+    """Sits at the console."""
+
+    def __init__(self, browser: Browser, poses: list) -> None:
+        self.browser, self._poses = browser, poses
+
+    def ee_m(self) -> np.ndarray:
+        return wire.pose7_from_msg(self._poses[-1][1])[:3]
+
+    def state(self) -> str:
+        return self.browser.text("#supervisor")
+
+    def presses(self, button: str, then: str) -> None:
+        """A button, and waits for what the console says of it."""
+        until(lambda: not self.browser.js(f"document.querySelector('{button}').disabled"), f"{button}")
+        self.browser.click(button)
+        until(lambda: self.browser.text("#told").startswith(then), f"{button} to be answered by {then!r}")
+
+    @contextmanager
+    def holding(self):
+        """The space bar down while the block lasts."""
+        if self.state() == "stopped":
+            self.presses("#rearm", "rearm: state is ready")
+        until(lambda: self.state() == "ready", "ready")
+        self.browser.key("keyDown", " ", "Space")
+        try:
+            yield
+        finally:
+            self.browser.key("keyUp", " ", "Space")
+            until(lambda: self.state() == "stopped", "letting go to stop the arm")
+
+    def pulls_the_gizmo_down(self) -> float:
+        """By its arrow; -> how far down the arm went."""
+        before = self.ee_m()
+        box = self.browser.js("document.querySelector('#scene').getBoundingClientRect().toJSON()")
+        x, y = on_screen(before - [0.0, 0.0, ARROW_M], box)
+        with self.holding():
+            time.sleep(0.6)
+            self.browser.mouse("mouseMoved", x, y)
+            self.browser.mouse("mousePressed", x, y, 1)
+            for step in range(1, 11):
+                self.browser.mouse("mouseMoved", x, y + 6 * step, 1)
+                time.sleep(0.1)
+            time.sleep(0.5)
+            self.browser.mouse("mouseReleased", x, y + 60)
+        return float(before[2] - self.ee_m()[2])
+
+
+def stopped_while_held(person: Person) -> bool:
+    """STOP beats the hand on the deadman, which stays down."""
+    with person.holding():
+        until(lambda: person.state() in ("teleop", "stopped"), "driving")
+        person.browser.click("#stop")
+        until(lambda: person.state() == "stopped", "the stop")
+        time.sleep(0.5)
+        return person.state() == "stopped"
+
+
+@needs_browser
+def test_a_person_starts_drags_the_gizmo_and_keeps_the_episode(probe, tmp_path):
+    out, port = tmp_path / "episodes", free_port()
+    pictures = Path(os.environ.get("COMO_PICTURES", tmp_path))
+    deployment = Deployment(lab=True, device="gizmo", out=str(out), port=port)
+    poses = probe.listen("/arm/ee_pose")
+    with graph_up("teleop", deployment, out / "logs"), Browser(tmp_path, *WORKING) as browser:
+        browser.go(f"http://127.0.0.1:{port}/")
+        browser.js(GAPS)
+        person = Person(browser, poses)
+        until(lambda: person.state() == "stopped", "the console to know the state")
+        until(lambda: browser.js("!!document.querySelector('#camera1').src"), "both cameras")
+        browser.js("document.querySelector('#say').value = 'put the red cube into the tray'")
+        browser.click("#words button")
+        person.presses("#rearm", "rearm: state is ready")
+        person.presses("#home", "home: home")
+        person.presses("#start", "start: recording")
+        went_m = [person.pulls_the_gizmo_down()]
+        while went_m[-1] < 0.02 and len(went_m) < TRIES:
+            went_m.append(person.pulls_the_gizmo_down())
+        stalled_s = browser.js("worstGap") / 1e3
+        assert went_m[-1] > 0.02, f"moved down by {went_m} m; the page stalled for {stalled_s:.1f} s"
+        assert stopped_while_held(person)
+        browser.size(*DESKTOP)
+        time.sleep(1.0)
+        browser.shoot(pictures / "console.png")
+        person.presses("#success", "success: kept")
+        until(lambda: "#000000 success" in browser.text("#episodes"), "the episode in the list")
+        browser.size(*PHONE, mobile=True)
+        time.sleep(1.0)
+        browser.shoot(pictures / "console_phone.png")
+    (episode,) = bags.episodes(out)
+    meta = bags.read_meta(episode)
+    assert (meta.outcome, meta.closed) == ("success", True)
+    assert meta.instruction == "put the red cube into the tray"
+    held = [value for key, _, value in bags.read_events(episode, {"deadman"}) if value]
+    heights = [pose7[2] for _, _, pose7 in bags.read_events(episode, {"command_pose"})]
+    assert held
+    assert max(heights) - min(heights) > 0.02
+    wait_until(lambda: not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(), "no child")
