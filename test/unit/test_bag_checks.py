@@ -23,6 +23,7 @@ def write_episode(
     contract: Contract | None = None,
     spoil=lambda topic, i, msg: None,
     arrives_ns=lambda topic: 0,
+    also=lambda writer: None,
 ) -> Path:
     """One second; `skip` leaves a message out, `spoil` changes one, `arrives_ns` is how long each takes."""
     writer = bags.EpisodeWriter(folder, contract or Contract(image_hw=(8, 8)), "pick up the cube", drops="{}")
@@ -44,6 +45,7 @@ def write_episode(
             )
             if i % 10 == 0:
                 put(f"/{camera}/color/image_raw", i // 10, rgb)
+    also(writer)
     writer.close("success")
     return folder
 
@@ -120,6 +122,17 @@ def test_one_bad_message_is_named_by_file_topic_stamp_and_remedy_and_the_rest_re
     assert f"episode_000001.mcap: {topic} at {arrived_ns} ns" in problem
     assert named in problem
     assert "; record it anew or leave the episode out" in problem
+
+
+def test_what_several_nodes_say_of_themselves_may_cross_on_the_way(tmp_path):
+    def crossing(writer) -> None:
+        for stamp_ns in (START_NS + 2 * MS, START_NS + MS):
+            said = message("diagnostic_msgs/msg/DiagnosticArray", status=[])
+            said.header.stamp.sec, said.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+            writer.write_message("/diagnostics", said, START_NS + 3 * MS)
+
+    row = only_row(write_episode(tmp_path / "e", also=crossing))
+    assert row["ok"], row["problems"]
 
 
 def test_a_topic_that_is_not_on_the_wire_is_named_but_not_what_ros_itself_publishes(tmp_path):
