@@ -1,58 +1,114 @@
 """`como bench servo`: how smooth the set-points are that chunks turn into, against the robot's own limits.
 
-Ten simulated minutes of a policy: twice a second a chunk of 16 poses at 10 Hz arrives, a few millimetres off
-the one before; one in fifty zig-zags by several centimetres. No robot, no clock.
+Minutes of a policy made of nothing: twice a second a chunk of 16 poses at 10 Hz arrives, a few millimetres
+off the one before; one in fifty zig-zags by several centimetres. Without a robot and a clock, or, with
+`--lab`, through the arm node and the real protocol, in processes of their own.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from como_ros.control.dance import CENTRE, POSE_NS, POSES, Dance
 from como_ros.control.interpolation import Setpoint
-from como_ros.control.limits import LIMITS, Dynamics
-from como_ros.control.rotations import matrix_from_vector, matrix_from_xyzw, xyzw_from_matrix
+from como_ros.control.limits import LIMITS
+from como_ros.control.peaks import QUANTITIES, Peaks
 from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.supervision import POLICY, READY
-from como_ros.gates import at_most
+from como_ros.gates import at_least, at_most
+from como_ros.graphs import Deployment, Process, environment, graph
+from como_ros.up import Running, stop_signals_interrupt, wait_for_lab
 
-START = np.array([0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0])
-TICK_NS, POSE_NS, CHUNK_EVERY, POSES = 10_000_000, 100_000_000, 50, 16
-ZIGZAG_SHARE, ZIGZAG_M = 0.02, 0.05
-OFF_M, OFF_RAD = 0.004, 0.02
+TICK_NS, CHUNK_EVERY = 10_000_000, 50
 BLEND_TICKS = 20
+READY_S = 60.0
 
 
 def run_bench(minutes: float = 10.0, seed: int = 0) -> dict[str, Any]:
     """Result of `como bench servo`."""
     sent, starts = _simulate(round(minutes * 6000), np.random.default_rng(seed))
-    twists = np.array([setpoint.twist for setpoint in sent])
-    rows = [
-        at_most(
-            "switch", "velocity jump where a chunk begins, as sent / switched hard", _jumps(sent, starts), 0.2
-        )
-    ]
-    for robot, limits in LIMITS.items():
-        rows += _within(robot, "translation", limits.translation, twists[:, :3])
-        rows += _within(robot, "rotation", limits.rotation, twists[:, 3:])
+    peaks = Peaks()
+    for setpoint in sent:
+        peaks.add(setpoint.twist, TICK_NS / 1e9)
+    what = "velocity jump where a chunk begins, as sent / switched hard"
+    rows = [at_most("switch", what, _jumps(sent, starts), 0.2)]
+    for robot in LIMITS:
+        rows += _within(robot, peaks.linear, peaks.angular)
     return {"minutes": minutes, "chunks": len(sent) // CHUNK_EVERY, "rows": rows}
+
+
+def run_lab(
+    minutes: float = 10.0, seed: int = 0, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Result of `como bench servo --lab`."""
+    deployment = Deployment(lab=True)
+    variables = environment(deployment)
+    os.environ.update(variables)
+    from como_ros.nodes.station import Station
+
+    nodes = [p for p in graph("teleop", deployment) if p.name in ("lab", "arm", "supervisor")]
+    nodes.append(Process("dance", "como_ros.nodes.dance", {"seed": seed}))
+    with (
+        tempfile.TemporaryDirectory(prefix="como_servo_") as folder,
+        stop_signals_interrupt(),
+        Station() as station,
+        Running(nodes, Path(folder), variables) as running,
+    ):
+        station.require_alone()
+        running.start("lab")
+        wait_for_lab(running, deployment.lab_control)
+        running.start()
+        station.wait_ready(["arm", "supervisor", "dance"], READY_S, running.check)
+        danced_s = _dance(station, running, 60 * minutes, say)
+        figures, chunks = station.figures("arm"), int(station.figures("dance")["chunks"])
+    linear, angular = (np.array([float(x) for x in figures[name].split()]) for name in ("linear", "angular"))
+    cleared = float(figures["auto_cleared"])
+    rows = [
+        at_least("danced", "minutes without a fault of the arm", danced_s / 60, minutes),
+        at_most("reflex", "faults cleared without a person", cleared, 0),
+    ]
+    return {"minutes": danced_s / 60, "chunks": chunks, "rows": rows + _within("panda", linear, angular)}
+
+
+def _dance(station: Any, running: Running, seconds: float, say: Callable[[str], None]) -> float:
+    """For how long the arm followed before it was over, or something stopped it."""
+    station.call("/supervisor/release")
+    station.call("/supervisor/policy")
+    begun = told = time.monotonic()
+    while (danced_s := time.monotonic() - begun) < seconds + 1:
+        running.check()
+        if danced_s > 1 and station.supervisor_state != POLICY:
+            say(f"stopped after {danced_s:.0f} s: {station.message('supervisor')}")
+            return danced_s
+        if time.monotonic() - told > 60:
+            told = time.monotonic()
+            say(f"{danced_s / 60:.0f} min: {station.message('arm')}")
+        time.sleep(0.05)
+    station.call("/supervisor/stop")
+    time.sleep(1.5)  # until the arm has said its figures once more
+    return danced_s
 
 
 def _simulate(ticks: int, rng: np.random.Generator) -> tuple[list[Setpoint], dict[int, np.ndarray]]:
     """(set-points, where each chunk begins by the number of the set-point that it begins with)."""
-    servo = Servo(ServoConfig(), ShieldConfig(), START, 0)
+    servo, dance = Servo(ServoConfig(), ShieldConfig(), CENTRE, 0), Dance(rng)
     servo.supervise(READY, 0)
-    sent = [Setpoint.still(START)]
+    sent = [Setpoint.still(CENTRE)]
     starts: dict[int, np.ndarray] = {}
-    phase = rng.uniform(0, 2 * np.pi, 6)
     for tick in range(1, ticks + 1):
         now_ns = tick * TICK_NS
         servo.supervise(POLICY, now_ns)
         if tick % CHUNK_EVERY == 0:
             due_ns = now_ns + POSE_NS * np.arange(POSES)
-            poses7 = _poses(due_ns / 1e9, phase, rng)
+            poses7 = dance.chunk(now_ns)
             servo.command_chunk(due_ns, poses7, now_ns)
             starts[tick] = poses7[0, :3]
         sent.append(servo.tick(now_ns))
@@ -70,33 +126,20 @@ def _jumps(sent: list[Setpoint], starts: dict[int, np.ndarray]) -> float:
     return float(np.mean(soft) / np.mean(hard))
 
 
-def _poses(seconds: np.ndarray, phase: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A slow dance through the workspace, as a policy sees it: off by a little, at times by nonsense."""
-    rates = np.array([0.9, 0.7, 1.1, 0.8, 0.6, 0.5])
-    waves = np.sin(rates * seconds[:, None] + phase)
-    places = START[:3] + [0.10, 0.20, 0.12] * waves[:, :3] + rng.normal(0, OFF_M, 3)
-    if rng.random() < ZIGZAG_SHARE:
-        places += rng.uniform(-ZIGZAG_M, ZIGZAG_M, places.shape)
-    turns = 0.3 * waves[:, 3:] + rng.normal(0, OFF_RAD, 3)
-    upright = matrix_from_xyzw(START[3:])
-    quaternions = [xyzw_from_matrix(matrix_from_vector(turn) @ upright) for turn in turns]
-    return np.column_stack([places, quaternions])
+def _within(robot: str, linear: np.ndarray, angular: np.ndarray) -> list[dict[str, Any]]:
+    """The largest of each quantity as a share of the robot's table."""
+    limits = LIMITS[robot]
+    rows = []
+    for what, limit, peaks in (
+        ("translation", limits.translation, linear),
+        ("rotation", limits.rotation, angular),
+    ):
+        rows += [
+            at_most(f"{robot} {what} {name}", _told(name, robot), float(peak) / getattr(limit, name), 1.0)
+            for name, peak in zip(QUANTITIES, peaks, strict=True)
+        ]
+    return rows
 
 
-def _within(robot: str, what: str, limit: Dynamics, rates: np.ndarray) -> list[dict[str, Any]]:
-    """Largest rate and its first two differences over time, as shares of the robot's table."""
-    second_s = TICK_NS / 1e9
-    measured = {
-        "velocity": rates,
-        "acceleration": np.diff(rates, axis=0) / second_s,
-        "jerk": np.diff(rates, n=2, axis=0) / second_s**2,
-    }
-    return [
-        at_most(
-            f"{robot} {what} {name}",
-            f"largest {name} of the set-points / the {robot}'s limit",
-            float(np.linalg.norm(values, axis=1).max()) / getattr(limit, name),
-            1.0,
-        )
-        for name, values in measured.items()
-    ]
+def _told(quantity: str, robot: str) -> str:
+    return f"largest {quantity} of the set-points / the {robot}'s limit"

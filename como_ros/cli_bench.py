@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tyro.conf import FlagCreatePairsOff
 from tyro.extras import SubcommandApp
 
 from como_ros.errors import ComoError
@@ -68,11 +69,14 @@ def bench_camera(*, seconds: float = 60.0, json: Json = None) -> None:
 
 
 @bench.command(name="servo")
-def bench_servo(*, minutes: float = 10.0, seed: int = 0, json: Json = None) -> None:
-    """How smooth the set-points are that a policy's chunks become, against the robots' limits; simulated."""
-    from como_ros.bench_servo import run_bench
+def bench_servo(
+    *, minutes: float = 10.0, seed: int = 0, lab: FlagCreatePairsOff[bool] = False, json: Json = None
+) -> None:
+    """How smooth the set-points are that chunks become; simulated, or with --lab through the arm node."""
+    from como_ros.bench_servo import run_bench, run_lab
 
-    _judge_values(run(json, run_bench, minutes, seed)["rows"])
+    found = run(json, run_lab, minutes, seed, say) if lab else run(json, run_bench, minutes, seed)
+    _judge_values(found["rows"])
 
 
 @bench.command(name="pace")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from como_ros.control.interpolation import Setpoint
+from como_ros.control.peaks import Peaks
 from como_ros.control.supervision import POLICY
 
 STILL_M_S, STILL_RAD_S = 1e-3, 5e-3
@@ -34,7 +35,10 @@ class Pace:
     """System time of the first set-point that was not the policy's any more; 0 before it has driven."""
     steepest_m_s: float = 0.0
     """Largest change of velocity from one set-point to the next."""
+    peaks: Peaks = field(default_factory=Peaks)
+    """Of all set-points sent."""
     _velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    _sent_s: float = field(default_factory=time.monotonic)
 
     def begin(self, late_ns: int) -> None:
         self.rounds += 1
@@ -53,6 +57,9 @@ class Pace:
         change = float(np.linalg.norm(setpoint.twist[:3] - self._velocity))
         self.steepest_m_s = max(self.steepest_m_s, change)
         self._velocity = setpoint.twist[:3]
+        now_s = time.monotonic()
+        self.peaks.add(setpoint.twist, now_s - self._sent_s)
+        self._sent_s = now_s
 
 
 def beats(

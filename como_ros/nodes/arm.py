@@ -14,6 +14,7 @@ from concurrent.futures import Future as Job
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped, WrenchStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -221,6 +222,8 @@ class ArmNode(Node):
             "alarm": loop.servo.alarm if loop.servo else "",
             "yielded_ns": pace.yielded_ns,
             "steepest_m_s": pace.steepest_m_s,
+            "linear": _row(pace.peaks.linear),
+            "angular": _row(pace.peaks.angular),
             "hand": loop.hand.fault or "ok",
             "commanders_watched": self._commanders.alive,
             "last_refusal": refusal,
@@ -239,6 +242,10 @@ class ArmNode(Node):
 def _sender(info: Any) -> bytes:
     """What identifies the publisher of a message."""
     return bytes(info["publisher_gid"]["data"])
+
+
+def _row(values: np.ndarray) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
 
 
 def _steady_ns(stamp_ns: int) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from como_ros.bench_pace import run_bench
 from como_ros.control.interpolation import Setpoint
+from como_ros.control.peaks import Peaks
 from como_ros.drivers.pace import Pace, beats
 
 
@@ -57,3 +58,11 @@ def test_a_loop_in_its_own_process_keeps_its_time_where_a_thread_does_not():
     """perf.md C1: a contrast of more than ten on any machine."""
     row = run_bench(seconds=2.0, rounds=1)["rows"][0]
     assert row["ok"], row
+
+
+def test_peaks_are_the_largest_speed_acceleration_and_jerk():
+    peaks = Peaks()
+    for speed in (0.0, 0.1, 0.3, 0.3):
+        peaks.add(np.array([speed, 0, 0, 0, 0, -speed]), 0.01)
+    np.testing.assert_allclose(peaks.linear, [0.3, 20, 2000])
+    np.testing.assert_allclose(peaks.angular, [0.3, 20, 2000])
