@@ -186,7 +186,10 @@ class VisionTransformer(nn.Module):
 def is_published(folder: Path) -> bool:
     """Whether a folder holds a model as published, not an encoder of ours."""
     path = Path(folder) / "config.json"
-    return path.is_file() and "model_type" in json.loads(path.read_text())
+    try:
+        return path.is_file() and "model_type" in json.loads(path.read_text())
+    except ValueError:  # damaged, whichever it was; who reads ours says so
+        return False
 
 
 def load_published(folder: Path, image_px: int = 224) -> VisionTransformer:
