@@ -43,7 +43,7 @@ class Request:
             raise ValueError("control characters in a request")
         method, target, version = first.split(" ")
         if method != "GET" or version != "HTTP/1.1" or not target.startswith("/"):
-            raise ValueError(f"{first[:80]!r} is not served here")
+            raise ValueError(f"{method[:10]} of {version[:10]} is not served here")
         rows = tuple((name.strip(), value.strip()) for name, _, value in (x.partition(":") for x in lines))
         names = [name.lower() for name, _ in rows]
         if {"content-length", "transfer-encoding"} & set(names) or names.count("host") != 1:

@@ -65,20 +65,25 @@ class PageHand:
         self._hold: Hold | None = None
         self._pushed_s = 0.0
         self._clicks: set[str] = set()
+        self._must_let_go: set[int] = set()
+        """Who has gripped, or tried to, and has not let go since: a grip that was lost does not come back."""
 
     def beat(self, client: int, keys: frozenset[str], sent_s: float) -> None:
         """A page says that it holds; `sent_s` is by its own clock."""
         now_s = self._clock()
         with self._lock:
             hold = self._fresh(now_s)
-            if hold is None:
+            if hold is None and client not in self._must_let_go:
                 self._hold = Hold(client, now_s, now_s, keys, now_s - sent_s)
-            elif hold.client == client and now_s - sent_s - hold.delay_s < SILENT_S:
+            elif hold is not None and hold.client == client and now_s - sent_s - hold.delay_s < SILENT_S:
                 self._hold = replace(hold, heard_s=now_s, keys=keys)
+            self._must_let_go.add(client)
 
     def let_go(self, client: int | None = None) -> None:
         """Of one page that says so or has gone; of whoever holds where none is named."""
         with self._lock:
+            if client is not None:
+                self._must_let_go.discard(client)
             if self._hold is not None and client in (None, self._hold.client):
                 self._hold = None
 

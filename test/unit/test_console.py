@@ -217,6 +217,7 @@ def test_buttons_words_and_the_deadman_arrive_and_a_closed_page_lets_go(opened):
 def test_stop_takes_every_hand_off_the_deadman_and_nonsense_lets_go(opened):
     with opened.wire() as wire:
         for last in ({"press": "stop"}, {"hold": True}, {"hold": True, "keys": 3, "at": "x"}, [], 7):
+            wire.send(json.dumps({"hold": False}))
             wire.send(json.dumps({"hold": True, "keys": [], "at": 0.0}))
             wait_until(lambda: opened.hand.holder is not None, "the hold")
             wire.send(json.dumps(last))
@@ -265,6 +266,28 @@ def test_beats_that_were_held_up_on_the_way_do_not_count(hand, now):
     hand.beat(1, frozenset(), 7.0 - SILENT_S * 0.5)
     now.s += SILENT_S * 0.9
     assert not hand.read().held
+
+
+def test_a_grip_that_was_lost_does_not_come_back_until_the_page_has_let_go(hand, now):
+    """What a stalled network delivers late, or a finger that rests on after a stop, drives nobody."""
+    hand.beat(1, frozenset("w"), 0.0)
+    now.s += SILENT_S * 1.1
+    hand.beat(1, frozenset("w"), SILENT_S * 1.1)
+    assert not hand.read().held
+    hand.let_go(1)
+    hand.beat(1, frozenset(), SILENT_S * 1.1)
+    assert hand.read().held
+    hand.let_go()  # a stop
+    hand.beat(1, frozenset(), SILENT_S * 1.2)
+    assert not hand.read().held
+
+
+def test_a_second_browser_does_not_slip_into_the_first_ones_grip(hand):
+    hand.beat(1, frozenset(), 0.0)
+    hand.beat(2, frozenset("w"), 0.0)
+    hand.let_go(1)
+    hand.beat(2, frozenset("w"), 0.1)
+    assert hand.holder is None
 
 
 def test_only_one_browser_at_a_time_holds(hand, now):

@@ -26,8 +26,9 @@ function connect() {
 }
 
 function send(told) {
-  // what waits here would arrive late; a deadman said late is worse than one not said
-  if (wire && wire.readyState === WebSocket.OPEN && wire.bufferedAmount < 4096) wire.send(JSON.stringify(told));
+  // what waits here would arrive late; a deadman said late is worse than one not said, a stop is better late
+  const stops = told.hold === false || told.press === "stop";
+  if (wire && wire.readyState === WebSocket.OPEN && (stops || wire.bufferedAmount < 4096)) wire.send(JSON.stringify(told));
 }
 
 function hear(told) {
@@ -187,10 +188,12 @@ holdable($("hold"), () => {}, () => {});
 
 function onKey(event) {
   const key = event.key.toLowerCase(), down = event.type === "keydown", typing = document.activeElement === $("say");
-  if (key === "escape" && down) send({press: "stop"});
+  if (key === "escape" && down) { send({press: "stop"}); letGo(); }
+  else if (!down && event.code === "Space" && holders.has("space")) release("space"); // wherever it is let go
+  else if (!down && keys.has(key)) { keys.delete(key); if (holders.size) beat(); }
   else if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  else if (key === " ") { if (!down) release("space"); else if (!event.repeat) take("space"); }
-  else if (MOVE_KEYS.has(key)) { if (down) keys.add(key); else keys.delete(key); if (holders.size) beat(); }
+  else if (key === " ") { if (down && !event.repeat) take("space"); }
+  else if (MOVE_KEYS.has(key)) { if (down) { keys.add(key); if (holders.size) beat(); } }
   else if (key === "r" && down && !event.repeat) send({press: "rearm"});
   else if (key === "g" && down && !event.repeat) send({grip: "toggle"});
   else return;
@@ -204,6 +207,7 @@ function listenTo(target) {
 }
 
 listenTo(window);
+$("say").addEventListener("focus", letGo);
 document.addEventListener("visibilitychange", () => { if (document.hidden) letGo(); });
 
 // The 3-D view lends its keys to this page and shows no buttons of its own.
