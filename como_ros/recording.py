@@ -109,6 +109,8 @@ class Recording:
             self._give_up(f"the disk refused ({error.strerror})")
         except ValueError as error:  # a message that is none, cameras that do not agree
             self._give_up(str(error))
+        except Exception as error:  # whatever it is, an episode whose writer has ended must not look whole
+            self._give_up(f"the writer failed ({type(error).__name__}: {error})")
 
     def _store(self, topic: str, arrived_ns: int, cdr: bytes) -> None:
         """What is being written still counts as queued: it takes memory until it is done."""
@@ -167,7 +169,10 @@ class EpisodeShelf:
 
     def next_folder(self) -> Path:
         """A folder that no episode had before; refused when the disk is nearly full."""
-        free_gb = shutil.disk_usage(self.folder).free / 1e9
+        try:
+            free_gb = shutil.disk_usage(self.folder).free / 1e9
+        except OSError as error:
+            raise BagError(f"{self.folder} cannot be used ({error.strerror}); mount or make it") from error
         if free_gb < self._min_free_gb:
             raise BagError(
                 f"{self.folder} has {free_gb:.1f} GB left, {self._min_free_gb:.1f} needed; make room"
@@ -178,5 +183,8 @@ class EpisodeShelf:
 
     def discard(self, episode: Path) -> Path:
         target = self.folder / DISCARDED / episode.name
-        target.parent.mkdir(exist_ok=True)
-        return episode.rename(target)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            return episode.rename(target)
+        except OSError as error:
+            raise BagError(f"{episode} cannot be moved aside ({error.strerror}); it stays there") from error

@@ -113,7 +113,7 @@ class _Stream:
         step_s = self.step_s()
         if step_s > SLOW * self.usual_s:
             yield "slow", step_s, f"slow, {1 / step_s:.1f} Hz"
-        elif self.learned:
+        elif self.learned and step_s > 0:
             self.usual_s = min(self.usual_s, step_s)
 
 

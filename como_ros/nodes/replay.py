@@ -58,7 +58,7 @@ class ReplayNode(Node):
         """When the recorded motion begins, on the steady clock."""
         self._begin_ns = 0
         self._width: float | None = None
-        self._armed = self._done = self._state_known = False
+        self._armed = self._done = self._stopped = self._state_known = False
         self._approach_s = SHORTEST_APPROACH_S
         self._pose_out = publisher(self, "/arm/command/pose")
         self._width_out = publisher(self, "/gripper/command")
@@ -71,12 +71,14 @@ class ReplayNode(Node):
     def _on_state(self, message: Any) -> None:
         self._state_known = True
         self._armed = message.data == TELEOP
+        if self._from is not None and not self._armed:
+            self._stopped = True  # to go on from where the recording is by then would be a jump
 
     def _on_ee_pose(self, message: Any) -> None:
         self._track.append((wire.stamp_ns(message), wire.pose7_from_msg(message)))
 
     def _tick(self) -> None:
-        if self._done or not self._armed or not self._track:
+        if self._done or self._stopped or not self._armed or not self._track:
             return
         if self._from is None:
             self._from = self._track[-1][1]
@@ -118,7 +120,7 @@ class ReplayNode(Node):
 
     def _said(self) -> str:
         if self._from is not None:
-            return "done" if self._done else "driving"
+            return "done" if self._done else "stopped" if self._stopped else "driving"
         outs = (self._pose_out, self._width_out, self._deadman_out)
         heard = self._state_known and all(out.get_subscription_count() for out in outs)
         return "waiting for teleop" if heard and self._track else "waiting for arm and supervisor"
