@@ -154,7 +154,8 @@ class _Bench:
             places.append(self._place())
             slept = time.monotonic()
             time.sleep(PERIOD_S)
-            stalled_s += max(0.0, time.monotonic() - slept - 2 * PERIOD_S)
+            if now_s < HOLD_S:  # a later one delays no standstill
+                stalled_s += max(0.0, time.monotonic() - slept - 2 * PERIOD_S)
         return np.array(stamps), np.array(places), stalled_s
 
     def _still_s(self, killed_ns: int) -> float:

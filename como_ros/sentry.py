@@ -7,6 +7,7 @@ can its parent wait for it. The kernel marks it as exiting when it begins.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -50,7 +51,13 @@ class Sentry:
             for name, pid in self._pids.items():
                 if told.get(name) != pid and is_ending(pid):
                     told[name] = pid
-                    self._on_end(name)
+                    self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        try:
+            self._on_end(name)
+        except Exception:  # the next death must be seen all the same
+            traceback.print_exc()
 
 
 def is_ending(pid: int) -> bool:

@@ -196,6 +196,11 @@ class Servo:
         """Two publishers on a topic: nothing counts until one is gone and a person has armed again."""
         self.raise_alarm("contested", f"two publishers on {topic}; stop one of them and arm again")
 
+    @property
+    def unheard(self) -> str:
+        """Armed, says the supervisor, and not here: it must be told, or a run goes on that does not move."""
+        return "waiting to be armed again" if self._barred and self._state in (TELEOP, POLICY) else ""
+
     def raise_alarm(self, kind: str, why: str) -> None:
         """Something that a person must look at: hold until the supervisor has stopped and is armed again."""
         if not self.alarm:

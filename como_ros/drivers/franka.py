@@ -31,7 +31,7 @@ from franky import (
 )
 
 from como_ros.control import gains
-from como_ros.control.limits import RobotLimits, get_limits, set_limits
+from como_ros.control.limits import get_limits, set_limits
 from como_ros.control.triage import is_at_rest
 from como_ros.errors import ComoError
 from policies.spaces import invert_pose
@@ -114,20 +114,22 @@ class FrankaArm:
         self.stopped_in = ""
         """The robot's mode when it had stopped; empty when it could not be asked."""
         self._tracker: CartesianImpedanceTracker | JointImpedanceTracker | None = None
+        self._configured = False
         try:
             self._robot = Robot(
                 config.host,
                 realtime_config=RealtimeConfig.Enforce if config.realtime else RealtimeConfig.Ignore,
             )
-            self._configure(get_limits(config.robot))
+            self._configure()
         except FRANKY_ERRORS as error:
             raise ArmError(
                 f"no arm answers at {config.host}: {error}; is it switched on, unlocked, FCI activated?"
             ) from error
 
-    def _configure(self, limits: RobotLimits) -> None:
+    def _configure(self) -> None:
+        """Limits, thresholds, load and end effector; an arm without them is never tracked."""
         robot, config = self._robot, self.config
-        set_limits(robot, limits)
+        set_limits(robot, get_limits(config.robot))
         robot.set_collision_behavior(
             lower_torque_threshold=config.contact_torque_nm,
             upper_torque_threshold=config.collision_torque_nm,
@@ -137,6 +139,7 @@ class FrankaArm:
         if config.load_kg:
             robot.set_load(config.load_kg, [0.0, 0.0, float(F_T_TCP[2, 3])], [0.0] * 9)
         self._set_tcp()
+        self._configured = True
 
     def _set_tcp(self) -> None:
         """The controller forgets the end effector when it restarts, so every connection sets it.
@@ -266,6 +269,8 @@ class FrankaArm:
             if self._robot.state.robot_mode == RobotMode.UserStopped:
                 raise ArmError("the user stop is pressed; release it, then recover")
             if self._robot.recover_from_errors():
+                if not self._configured:  # the last connection ended on the way
+                    self._configure()
                 return
         except NetworkException:
             self.__init__(self.config)  # type: ignore[misc]

@@ -219,7 +219,7 @@ class ArmNode(Node):
             "success_rate": loop.success_rate,
             "still_since_ns": pace.still_since_ns,
             "driver": self._driver,
-            "alarm": loop.servo.alarm if loop.servo else "",
+            "alarm": (loop.servo.alarm or loop.servo.unheard) if loop.servo else "",
             "yielded_ns": pace.yielded_ns,
             "steepest_m_s": pace.steepest_m_s,
             "linear": _row(pace.peaks.linear),

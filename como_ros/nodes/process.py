@@ -28,23 +28,27 @@ def run_node(
 ) -> int:
     """Make the node and spin it until SIGINT or SIGTERM; a mistake the user can mend gives exit code 2.
 
+    What breaks later, when it has begun to spin, gives 1: to start it again may help.
+
     The signals end the spinning, not the ROS context, as rclpy's own handlers would: the node's threads may
     publish until `destroy_node` has ended them.
     """
     told = _watch_signals()
     rclpy.init(args=list(sys.argv if argv is None else argv), signal_handler_options=SignalHandlerOptions.NO)
     node: Node | None = None
+    begun = False
     try:
         node = make()
         executor = executor_class()
         executor.add_node(node)
         threading.Thread(target=_stop_on_signal, args=(told, executor), daemon=True).start()
+        begun = True
         executor.spin()
     except ExternalShutdownException:
         pass
     except (ComoError, ContractError) as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return 1 if begun else 2
     finally:
         if node is not None:
             node.destroy_node()

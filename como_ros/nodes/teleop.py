@@ -98,7 +98,7 @@ class TeleopNode(Node):
 
     def _tick(self) -> None:
         try:
-            for name in self._device.pressed():
+            for name in sorted(self._device.pressed(), key=lambda name: name != "stop"):
                 self._ask(name)
             if self._licence.counts and self._ee_pose7 is not None:
                 self._drive(self._ee_pose7)

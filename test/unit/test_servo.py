@@ -652,3 +652,16 @@ def test_twelve_seconds_of_chunks_stay_within_the_robots_tables_and_switch_softl
     rows = run_bench(minutes=0.2)["rows"]
     assert all(row["ok"] for row in rows), rows
     assert {row["id"] for row in rows} >= {"switch", "panda translation jerk", "fr3 rotation acceleration"}
+
+
+def test_a_supervisor_wrongly_taken_for_dead_is_told_that_the_arm_waits_to_be_armed():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(20)
+    assert bench.servo.unheard == ""
+    bench.servo.supervisor_lost()
+    bench.step(20)
+    assert bench.servo.unheard == "waiting to be armed again"
+    bench.state = "stopped"
+    bench.step(1)
+    assert bench.servo.unheard == ""
