@@ -17,9 +17,9 @@ from std_srvs.srv import Trigger
 
 from como_ros import wire
 
-LEASES_S = {"/arm/command/chunk": 0.1, "/supervisor/state": 0.06}
-"""Who watches one of these topics misses a killed publisher within so long; the supervisor runs before others
-and can promise more."""
+LEASES_S = {"/arm/command/chunk": 0.1, "/supervisor/state": 0.25}
+"""Who watches one of these topics misses a killed publisher within so long, and takes one for dead that
+stalls for a third of it: 0.06 s for the supervisor ended runs on a busy machine."""
 
 _PROFILES = {
     "sensor": QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT),
