@@ -77,7 +77,7 @@ lint: setup ## pip check, ruff, mypy
 	$(VENV)/bin/mypy
 
 safety: setup ## run the tests of the fault table and write docs/safety.md with what they measured
-	@$(VENV)/bin/pytest test/lab test/ros test/unit/test_recording.py --safety docs/safety.md
+	@$(VENV)/bin/pytest $$(grep -l "reaction" test/*/*.py) --safety docs/safety.md
 
 bundle: setup ## remake the shipped bundle from raw seeds (hours)
 	@$(VENV)/bin/como reproduce
