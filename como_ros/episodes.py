@@ -15,7 +15,7 @@ from como_ros.lab.tasks import get_task
 SETTLE_S = 0.5
 """After the objects have been placed: the cameras must have seen them."""
 POLL_S = 0.05
-HOME_TRIES = 3
+HOME_TRIES, BEGIN_TRIES = 3, 2
 NEWS_S = 0.3
 """The arm says within 0.1 s that it has stopped or goes on."""
 ARMED_AS = {"teleop": TELEOP, "autonomous": POLICY}
@@ -78,14 +78,11 @@ class EpisodeLoop:
 
     def episode(self, seed: int) -> dict[str, Any]:
         layout = self._task.sample(seed)
-        self._prepare(layout.instruction, seed)
-        self._station.call("/recorder/start")
+        begin(self._station, self._mode, lambda: self._prepare(layout.instruction, seed), self._say)
         begun = self._lab.status()["time"]
-        self._station.call(f"/supervisor/{self._mode}")
         self._helped = False
         status = self._watch(begun)
-        self._station.call("/supervisor/stop")
-        kept = self._keep("/recorder/keep_success" if status["success"] else "/recorder/keep_failure")
+        kept = end(self._station, "/recorder/keep_success" if status["success"] else "/recorder/keep_failure")
         return {
             "seed": seed,
             "success": bool(status["success"]) and not self._helped,
@@ -94,14 +91,6 @@ class EpisodeLoop:
             "seconds": status["time"] - begun,
             "instruction": layout.instruction,
         }
-
-    def _keep(self, service: str) -> str:
-        """What became of the recording where its recorder was started again meanwhile, or nothing."""
-        try:
-            self._station.call(service)
-            return ""
-        except ComoError as error:
-            return str(error)
 
     def _prepare(self, instruction: str, seed: int) -> None:
         """From wherever the last episode ended to home, released, with the objects in place."""
@@ -131,6 +120,32 @@ class EpisodeLoop:
             if time.monotonic() - armed > 1.0 and state not in (POLICY, TELEOP):
                 return {**status, "reason": f"supervisor went to {state}"}
             time.sleep(POLL_S)
+
+
+def begin(station: Graph, mode: str, prepare: Callable[[], None], say: Callable[[str], None]) -> None:
+    """Prepare, record, arm; anew where a node ended on the way, which has the supervisor stopped."""
+    for tries_left in reversed(range(BEGIN_TRIES)):
+        prepare()
+        try:
+            station.call("/recorder/start")
+            station.call(f"/supervisor/{mode}")
+            return
+        except ComoError as error:
+            end(station, "/recorder/discard")
+            if not tries_left:
+                raise
+            say(f"{error}; the episode begins anew")
+
+
+def end(station: Graph, service: str) -> str:
+    """Stop, and tell the recorder; what nodes refuse that were started again meanwhile, or nothing."""
+    refusals = []
+    for name in ("/supervisor/stop", service):
+        try:
+            station.call(name)
+        except ComoError as error:
+            refusals.append(str(error))
+    return "; ".join(refusals)
 
 
 def wait_for_all(station: Graph, nodes: Collection[str], check: Callable[[], None]) -> None:
