@@ -6,7 +6,6 @@ in another process; they are numbered, so that what is missing there is counted.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from como_ros.bench_recorder import READY_S, cpu_s, scratch_folder
+from como_ros.bench_recorder import cpu_s, scratch_folder
 from como_ros.errors import ComoError
 from como_ros.gates import at_most
-from como_ros.graphs import Deployment, Process, environment
+from como_ros.graphs import Deployment, Process
 from como_ros.lab.canned_feed import draw_pictures
-from como_ros.up import Running, stop_signals_interrupt
+from como_ros.up import processes_up
 from policies.spaces import CAMERAS
 
 HW, RATE_HZ = (480, 640), 30
@@ -31,17 +30,23 @@ def run_bench(seconds: float = 60.0, say: Callable[[str], None] = lambda _: None
     """Result of `como bench camera`."""
     if seconds < 1:
         raise ComoError(f"--seconds {seconds:g} is too short to count anything; give 1 or more")
-    os.environ.update(environment(Deployment(lab=True)))
-    from como_ros.nodes.arrivals import Arrivals
-    from como_ros.nodes.station import Station
-
     topics = [f"/{camera}/color/image_raw" for camera in CAMERAS]
-    with scratch_folder(None) as folder, stop_signals_interrupt(), Station() as station:
-        station.require_alone()
+    with scratch_folder(None) as folder:
         node = _camera_node(draw_pictures(folder / "pictures.npz", HW))
-        with Running([node], folder / "logs", {}) as running, Arrivals(topics) as arrivals:
-            running.start()
-            station.wait_ready(["camera"], READY_S, running.check)
+        seen, share = _watched(node, topics, folder / "logs", seconds)
+    result = _result(seen, share)
+    say(f"{result['received']} pictures, {result['lost']} lost, age p50 {result['age_p50_ms']:.1f} ms")
+    return result
+
+
+def _watched(
+    node: Process, topics: list[str], logs: Path, seconds: float
+) -> tuple[dict[str, list[Any]], float]:
+    """(pictures that came, by topic; the node's share of a processor)."""
+    with processes_up([node], Deployment(lab=True), logs) as (running, _):
+        from como_ros.nodes.arrivals import Arrivals
+
+        with Arrivals(topics) as arrivals:
             time.sleep(WARM_UP_S)
             first = {topic: len(pictures) for topic, pictures in arrivals.pictures.items()}
             begun_s, begun_cpu = time.monotonic(), cpu_s(running.pid("camera"))
@@ -50,9 +55,7 @@ def run_bench(seconds: float = 60.0, say: Callable[[str], None] = lambda _: None
                 time.sleep(0.1)
             share = (cpu_s(running.pid("camera")) - begun_cpu) / (time.monotonic() - begun_s)
             seen = {topic: pictures[first[topic] :] for topic, pictures in arrivals.pictures.items()}
-    result = _result(seen, share)
-    say(f"{result['received']} pictures, {result['lost']} lost, age p50 {result['age_p50_ms']:.1f} ms")
-    return result
+    return seen, share
 
 
 def _camera_node(pictures: Path) -> Process:

@@ -24,9 +24,9 @@ from typing import Any
 from como_ros import bags
 from como_ros.errors import ComoError
 from como_ros.gates import at_least, at_most
-from como_ros.graphs import Deployment, Process, environment
+from como_ros.graphs import Deployment, Process
 from como_ros.typestore import deserialize
-from como_ros.up import Running, stop_signals_interrupt
+from como_ros.up import Running, processes_up
 from policies.spaces import CAMERAS
 
 IMAGE_HZ, STATE_HZ = 30.0, 500.0
@@ -135,14 +135,8 @@ def scratch_folder(out: Path | None) -> Iterator[Path]:
 @contextmanager
 def recorder_up(folder: Path) -> Iterator[tuple[Running, Any]]:
     """The recorder node alone, and a station to talk to it."""
-    os.environ.update(environment(Deployment(lab=True)))
-    from como_ros.nodes.station import Station
-
     recorder = Process("recorder", "como_ros.nodes.recorder", {"out": str(folder / "episodes")})
-    with stop_signals_interrupt(), Station() as station, Running([recorder], folder / "logs", {}) as running:
-        station.require_alone()
-        running.start()
-        station.wait_ready(["recorder"], READY_S, running.check)
+    with processes_up([recorder], Deployment(lab=True), folder / "logs") as (running, station):
         time.sleep(FOUND_S)
         yield running, station
 

@@ -7,7 +7,6 @@ off the one before; one in fifty zig-zags by several centimetres. Without a robo
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,12 +23,11 @@ from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.supervision import POLICY, READY
 from como_ros.gates import at_least, at_most
-from como_ros.graphs import Deployment, Process, environment, graph
-from como_ros.up import Running, stop_signals_interrupt, wait_for_lab
+from como_ros.graphs import Deployment, Process, graph
+from como_ros.up import Running, processes_up
 
 TICK_NS, CHUNK_EVERY = 10_000_000, 50
 BLEND_TICKS = 20
-READY_S = 60.0
 
 
 def run_bench(minutes: float = 10.0, seed: int = 0) -> dict[str, Any]:
@@ -50,23 +48,12 @@ def run_lab(
 ) -> dict[str, Any]:
     """Result of `como bench servo --lab`."""
     deployment = Deployment(lab=True)
-    variables = environment(deployment)
-    os.environ.update(variables)
-    from como_ros.nodes.station import Station
-
-    nodes = [p for p in graph("teleop", deployment) if p.name in ("lab", "arm", "supervisor")]
-    nodes.append(Process("dance", "como_ros.nodes.dance", {"seed": seed}))
+    processes = [p for p in graph("teleop", deployment) if p.name in ("lab", "arm", "supervisor")]
+    processes.append(Process("dance", "como_ros.nodes.dance", {"seed": seed}))
     with (
         tempfile.TemporaryDirectory(prefix="como_servo_") as folder,
-        stop_signals_interrupt(),
-        Station() as station,
-        Running(nodes, Path(folder), variables) as running,
+        processes_up(processes, deployment, Path(folder)) as (running, station),
     ):
-        station.require_alone()
-        running.start("lab")
-        wait_for_lab(running, deployment.lab_control)
-        running.start()
-        station.wait_ready(["arm", "supervisor", "dance"], READY_S, running.check)
         danced_s = _dance(station, running, 60 * minutes, say)
         figures, chunks = station.figures("arm"), int(station.figures("dance")["chunks"])
     linear, angular = (np.array([float(x) for x in figures[name].split()]) for name in ("linear", "angular"))

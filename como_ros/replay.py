@@ -6,11 +6,9 @@ a robot only the motion is.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from como_ros.errors import ComoError
 from como_ros.graphs import Deployment, Process, environment, graph
 from como_ros.lab.client import LabClient
 from como_ros.recorded_motion import Motion, Track, errors_mm, read_motion
-from como_ros.up import NODES_READY_S, Running, stop_signals_interrupt, wait_for_lab
+from como_ros.up import NODES_READY_S, Running, processes_up
 
 NEEDED = ("lab", "arm", "supervisor")
 """Of the teleop graph; nobody looks and nothing is recorded."""
@@ -48,7 +46,10 @@ def run_replay(folder: Path, deployment: Deployment, say: Callable[[str], None])
         raise BagError(f"{folder} holds no episodes; give an episode or a folder of them")
     motions = [read_motion(meta.path) for meta in metas]
     deployment = _suited(metas, deployment)
-    with _arm_up(deployment) as (running, station), tempfile.TemporaryDirectory() as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="como_replay_") as scratch,
+        processes_up(_processes(deployment), deployment, Path(scratch) / "logs") as (running, station),
+    ):
         replays = _Replays(running, station, deployment, Path(scratch))
         rows = []
         for meta, motion in zip(metas, motions, strict=True):
@@ -112,33 +113,11 @@ def _suited(metas: list[EpisodeMeta], deployment: Deployment) -> Deployment:
     return replace(deployment, task=task, spread=spread)
 
 
-@contextlib.contextmanager
-def _arm_up(deployment: Deployment) -> Iterator[tuple[Running, Any]]:
+def _processes(deployment: Deployment) -> list[Process]:
     """Arm and supervisor, and the lab where it is asked for."""
     serials = ("", "") if not deployment.lab else ()  # no camera is started
-    processes = [
-        process
-        for process in graph("teleop", replace(deployment, serials=serials, device=_driver(deployment)))
-        if process.name in NEEDED
-    ]
-    variables = environment(deployment)
-    os.environ.update(variables)
-    from como_ros.nodes.station import Station
-
-    with (
-        tempfile.TemporaryDirectory(prefix="como_replay_") as logs,
-        stop_signals_interrupt(),
-        Station() as station,
-        Running(processes, Path(logs), variables) as running,
-    ):
-        station.require_alone()
-        if deployment.lab:
-            running.start("lab")
-            wait_for_lab(running, deployment.lab_control)
-        running.start()
-        nodes = [process.name for process in processes if process.is_node]
-        station.wait_ready(nodes, NODES_READY_S, running.check)
-        yield running, station
+    whole = graph("teleop", replace(deployment, serials=serials, device=_driver(deployment)))
+    return [process for process in whole if process.name in NEEDED]
 
 
 def _driver(deployment: Deployment) -> str:

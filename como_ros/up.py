@@ -151,6 +151,29 @@ def stop_signals_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def processes_up(
+    processes: Sequence[Process], deployment: Deployment, logs: Path
+) -> Iterator[tuple[Running, Any]]:
+    """These processes, ready, a lab among them first: yields them and a station to talk to them."""
+    variables = environment(deployment)
+    os.environ.update(variables)  # the station speaks as the nodes do
+    from como_ros.nodes.station import Station
+
+    with stop_signals_interrupt(), Station() as station, Running(processes, logs, variables) as running:
+        station.require_alone()
+        if any(process.name == "lab" for process in processes):
+            running.start("lab")
+            wait_for_lab(running, deployment.lab_control)
+        running.start()
+        station.wait_ready(_nodes(processes), NODES_READY_S, running.check)
+        yield running, station
+
+
+def _nodes(processes: Sequence[Process]) -> list[str]:
+    return [process.name for process in processes if process.is_node]
+
+
+@contextlib.contextmanager
 def graph_up(
     scenario: str, deployment: Deployment, logs: Path, say: Callable[[str], None] = lambda _: None
 ) -> Iterator[tuple[Running, Any]]:
@@ -159,30 +182,17 @@ def graph_up(
     A node that ends stops the supervisor at once, and `check` starts it again. The lab's end is the graph's.
     """
     processes = graph(scenario, deployment)
-    variables = environment(deployment)
-    os.environ.update(variables)  # the station speaks as the nodes do
-    from como_ros.nodes.station import Station
-
     with (
-        stop_signals_interrupt(),
-        Station() as station,
-        Running(processes, logs, variables) as running,
+        processes_up(processes, deployment, logs) as (running, station),
         Sentry(lambda _: station.stop_at_once()) as sentry,
     ):
-        station.require_alone()
-        if deployment.lab:
-            running.start("lab")
-            wait_for_lab(running, deployment.lab_control)
-        running.start()
-        nodes = [process.name for process in processes if process.is_node]
-        station.wait_ready(nodes, NODES_READY_S, running.check)
 
         def begin_again(name: str, ended: str) -> None:
             station.forget(name)
             sentry.watch(name, running.pid(name))
             say(f"{ended}; started again, the arm is stopped and waits for a release")
 
-        for name in nodes:
+        for name in _nodes(processes):
             sentry.watch(name, running.pid(name))
         running.restarts, running.on_restart = Restarts(), begin_again
         yield running, station
