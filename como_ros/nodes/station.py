@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Callable, Collection
-from types import TracebackType
 from typing import Any
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from como_ros.errors import ComoError
 from como_ros.graphs import SILENT
+from como_ros.nodes.spinning import Spinning
 from como_ros.nodes.wiring import publisher, subscription
 
 SERVICE_TIMEOUT_S = 30.0
@@ -25,13 +20,11 @@ ALONE_S = 1.0
 """How long discovery may take to find another graph on the network."""
 
 
-class Station:
-    """Spins in a thread of its own between `with` and its end."""
+class Station(Spinning):
+    """Answers and words come in while the block runs."""
 
     def __init__(self) -> None:
-        self._context = rclpy.Context()
-        self._context.init(domain_id=int(os.environ.get("ROS_DOMAIN_ID", "0")))
-        self._node = Node("station", context=self._context)
+        super().__init__("station")
         self._figures: dict[str, dict[str, str]] = {}
         self._messages: dict[str, str] = {}
         self._ok: set[str] = set()
@@ -41,21 +34,6 @@ class Station:
         self._instruction = publisher(self._node, "/policy/instruction")
         subscription(self._node, "/diagnostics", self._on_diagnostics)
         subscription(self._node, "/supervisor/state", self._on_state)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin, name="station", daemon=True)
-
-    def __enter__(self) -> Station:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._executor.shutdown()
-        self._thread.join(timeout=5.0)
-        self._node.destroy_node()
-        self._context.try_shutdown()
 
     def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:

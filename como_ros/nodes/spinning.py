@@ -1,0 +1,36 @@
+"""A node for programs that are no node themselves, in a ROS context of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+from typing import Self
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+
+class Spinning:
+    """Spins in a thread of its own between `with` and its end."""
+
+    def __init__(self, name: str) -> None:
+        self._context = rclpy.Context()
+        self._context.init(domain_id=int(os.environ.get("ROS_DOMAIN_ID", "0")))
+        self._node = Node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._executor.shutdown()
+        self._thread.join(timeout=5.0)
+        self._node.destroy_node()
+        self._context.try_shutdown()
