@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from como_ros.control.dance import CENTRE, POSE_NS, POSES, Dance
 from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.supervision import POLICY, READY
@@ -24,9 +25,7 @@ from como_ros.gates import at_least, at_most
 
 PRIORITY = 6
 """As the arm node asks for."""
-POSES, POSE_NS = 16, 100_000_000
 CHUNK_EVERY_NS = 400_000_000
-START = np.array([0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0])
 SIDE = 300
 """Of the matrices whose products burn what the interpreter leaves."""
 
@@ -112,22 +111,16 @@ def _burn_products(stop: threading.Event) -> None:
 def _follow(seconds: float) -> Counts:
     """Chunks every 0.4 s, set-points in between, as in the arm's loop."""
     run_before_others(PRIORITY)
-    servo, pace, stop = Servo(ServoConfig(), ShieldConfig(), START, 0), Pace(), threading.Event()
+    servo, pace, stop = Servo(ServoConfig(), ShieldConfig(), CENTRE, 0), Pace(), threading.Event()
+    dance = Dance(np.random.default_rng(0))
     begun_ns = chunk_ns = 0
     for now_ns in beats(LoopConfig().rate_hz, pace, stop):
         begun_ns = begun_ns or now_ns
         servo.supervise(POLICY if now_ns > begun_ns else READY, now_ns)
         if now_ns - chunk_ns > CHUNK_EVERY_NS:
             chunk_ns = now_ns
-            servo.command_chunk(now_ns + POSE_NS * np.arange(POSES), _sway(now_ns - begun_ns), now_ns)
+            servo.command_chunk(now_ns + POSE_NS * np.arange(POSES), dance.chunk(now_ns), now_ns)
         pace.sent(servo.tick(now_ns), servo.driver)
         if now_ns - begun_ns > seconds * 1e9:
             stop.set()
     return pace.rounds, pace.late, pace.missed
-
-
-def _sway(since_ns: int) -> np.ndarray:
-    seconds = since_ns / 1e9 + POSE_NS / 1e9 * np.arange(POSES)
-    poses7 = np.tile(START, (POSES, 1))
-    poses7[:, 1] += 0.1 * np.sin(seconds)
-    return poses7

@@ -22,7 +22,7 @@ APART_NS = 8_000_000
 """Poses closer together than this say nothing of the speed."""
 KEPT = 6
 PERIOD_NS, PERIODS_BEHIND = 20_000_000, 1.5
-"""At least, and as long as only one pose is known."""
+"""The first counts as long as only one pose is known."""
 MOST_BEHIND_NS = 150_000_000
 SLOWEST, FASTEST = 0.7, 1.1
 """Of playing back, while it falls further behind or catches up."""

@@ -33,11 +33,8 @@ class Pace:
     """Whose command the set-point follows."""
     yielded_ns: int = 0
     """System time of the first set-point that was not the policy's any more; 0 before it has driven."""
-    steepest_m_s: float = 0.0
-    """Largest change of velocity from one set-point to the next."""
     peaks: Peaks = field(default_factory=Peaks)
     """Of all set-points sent."""
-    _velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))
     _sent_s: float = field(default_factory=time.monotonic)
 
     def begin(self, late_ns: int) -> None:
@@ -54,9 +51,6 @@ class Pace:
         if self.driver == POLICY != driver:
             self.yielded_ns = time.time_ns()
         self.driver = driver
-        change = float(np.linalg.norm(setpoint.twist[:3] - self._velocity))
-        self.steepest_m_s = max(self.steepest_m_s, change)
-        self._velocity = setpoint.twist[:3]
         now_s = time.monotonic()
         self.peaks.add(setpoint.twist, now_s - self._sent_s)
         self._sent_s = now_s

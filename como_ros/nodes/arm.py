@@ -221,7 +221,7 @@ class ArmNode(Node):
             "driver": self._driver,
             "alarm": (loop.servo.alarm or loop.servo.unheard) if loop.servo else "",
             "yielded_ns": pace.yielded_ns,
-            "steepest_m_s": pace.steepest_m_s,
+            "steepest_m_s": pace.peaks.step_m_s,
             "linear": _row(pace.peaks.linear),
             "angular": _row(pace.peaks.angular),
             "hand": loop.hand.fault or "ok",

@@ -37,7 +37,7 @@ def test_the_moment_at_which_the_policy_no_longer_drives_is_kept():
     assert yielded_ns >= before_ns
     pace.sent(setpoint(0.05, 0, 0, 0, 0, 0), "teleop")
     assert (pace.driver, pace.yielded_ns) == ("teleop", yielded_ns)
-    assert pace.steepest_m_s == pytest.approx(0.1)
+    assert pace.peaks.step_m_s == pytest.approx(0.1)
 
 
 def test_rounds_that_took_too_long_are_missed_and_not_made_up_by_a_burst():
