@@ -37,7 +37,15 @@ EXTRAS = {
     "gpu": ["tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs"],
     # videos that outgrow one machine
     "scale": ["ray[data]"],
-    "dev": ["hypothesis", "mcap-ros2-support", "mypy", "pytest", "ruff", "types-PyYAML"],
+    "dev": [
+        "hypothesis",
+        "mcap-ros2-support",
+        "mypy",
+        "pytest",
+        "pytest-rerunfailures",
+        "ruff",
+        "types-PyYAML",
+    ],
 }
 
 setup(

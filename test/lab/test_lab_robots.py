@@ -24,6 +24,8 @@ from como_ros.lab.limit_tables import robot_description
 from como_ros.lab.shared_state import FOLDER
 
 WRIST_BEND, WRIST_TURN = 5, 6
+NOTICED_S = 10.0
+"""libfranka notices a robot that is gone by time-outs of a second each: two here, more on a slow machine."""
 
 
 def drive(arm: FrankaArm, joint: int, goal_rad: float, peak_rad_s: float) -> str:
@@ -63,8 +65,13 @@ def arm(lab):
 
 
 def ends_by_signal(lab: RunningLab, number: int) -> None:
-    arm = FrankaArm(FrankaConfig())
-    arm.track()
+    with closing(FrankaArm(FrankaConfig())) as arm:
+        arm.track()
+        _ends(lab, number)
+        assert wait_fault(arm, NOTICED_S)
+
+
+def _ends(lab: RunningLab, number: int) -> None:
     stalls, begun_ns = Stalls(), time.time_ns()
     lab.process.send_signal(number)
     assert lab.process.wait(10) == 0
@@ -77,7 +84,6 @@ def ends_by_signal(lab: RunningLab, number: int) -> None:
     assert not lab.control.exists()
     assert not (FOLDER / f"como_{lab.state}").exists()
     assert not Path(f"/proc/{lab.process.pid}").exists()
-    assert wait_fault(arm, 3.0)
 
 
 def test_a_lab_can_start_with_a_fault(lab):
