@@ -34,9 +34,9 @@ MOVING_M_S, MOVING_WITHIN_S = 0.05, 15.0
 WATCHED_S, PERIOD_S = 1.5, 0.005
 AT_REST_M = 0.005
 """An impedance swings a little about where it holds."""
-HOLD_S, LEASE_S, ARM_S, SPRING_S = 0.2, 0.5, 1.0, 0.3
-"""The set-point stands within the first, where the supervisor was killed within the second, an arm whose node
-was killed within the third; the spring carries the arm's body on for as long as the last."""
+HOLD_S, ARM_S, SPRING_S = 0.2, 1.0, 0.3
+"""The set-point stands within the first, an arm whose node was killed within the second; the spring carries
+the arm's body on for as long as the last."""
 LULL_S = 1.0
 """Watched after the node is back: nothing may move by itself."""
 
@@ -189,8 +189,8 @@ def _rest_s(stamps: np.ndarray, places: np.ndarray) -> float:
 
 
 def _rows(done: list[Round], went_on: float) -> list[dict[str, Any]]:
-    others = [row for row in done if row.victim not in ("arm", "supervisor")]
-    arms, supervisors = ([row for row in done if row.victim == name] for name in ("arm", "supervisor"))
+    others = [row for row in done if row.victim != "arm"]
+    arms = [row for row in done if row.victim == "arm"]
     rows = [
         at_least(
             "K1", "slowest motion when a node was killed, m/s", min(r.speed_m_s for r in done), MOVING_M_S
@@ -208,9 +208,6 @@ def _rows(done: list[Round], went_on: float) -> list[dict[str, Any]]:
         rows.append(
             at_most("K5", "until an arm rests whose node was killed, s", _worst(arms, "rest_s"), ARM_S)
         )
-    if supervisors:
-        worst_s = _worst(supervisors, "still_s")
-        rows.append(at_most("K9", "standstill where the supervisor was killed, s", worst_s, LEASE_S))
     return rows
 
 

@@ -32,7 +32,7 @@ ROWS = {
     "supervisor killed": Row(
         "supervisor killed",
         "the arm holds; its heartbeat alone moves nothing",
-        "500 ms",
+        "200 ms",
         "SIGKILL to standstill of the set-point",
     ),
     "not finite": Row("command with NaN or of a wrong shape", "refused whole, counted", "1 period"),

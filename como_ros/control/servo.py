@@ -2,9 +2,7 @@
 
 Pure: every call is given the time, in nanoseconds of a clock that only moves forward; the caller translates
 stamps to it. The arm moves in two states of the supervisor only: `teleop` follows single poses, `policy`
-follows chunks. In every other state, and as soon as commands are missing, it brakes and holds. Arming is an
-edge: after a fault, a reconnection or a silent supervisor, `teleop` and `policy` count only once `stopped` or
-`ready` has been seen.
+follows chunks. In every other state, and as soon as commands are missing, it brakes and holds.
 """
 
 from __future__ import annotations
@@ -24,14 +22,15 @@ from como_ros.control.interpolation import (
     blend_seconds,
     stop_path,
 )
+from como_ros.control.mandate import Mandate
 from como_ros.control.shield import ShieldConfig, Verdict, guard, into_box
-from como_ros.control.supervision import POLICY, READY, STOPPED, TELEOP, in_words
+from como_ros.control.supervision import POLICY, TELEOP
 from como_ros.control.tracking import Briskness, OperatorPath, Speeds, TrackingConfig, ease
 from como_ros.errors import ComoError
 
 HOLDING, FOLLOWING = "holding", "following"
 WAITING = ("no pose commanded yet", "commands stopped", "no chunk commanded yet", "chunk ran out")
-"""Holds of an armed arm whose commands are merely missing; every other one is a stop or a fault."""
+"""Holds of an armed arm whose commands are merely missing; all others but a pause are stops or faults."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,10 @@ class ServoConfig:
     """Braking time when a hold begins."""
     pose_timeout_s: float = 0.1
     """Silence of a driving operator, two periods at 20 Hz, after which the arm holds."""
-    heartbeat_timeout_s: float = 0.5
+    heartbeat_late_s: float = 0.1
+    """Silence of the supervisor, five beats, after which the arm holds until it is heard again."""
+    heartbeat_timeout_s: float = 0.3
+    """Silence that counts as its death: the arm must be armed again."""
     max_early_s: float = 1.0
     """Commands due later than this are refused: some clock has jumped."""
     max_dt_s: float = 0.02
@@ -71,21 +73,12 @@ class Servo:
         self._most = Briskness(config.acceleration_m_s2, config.acceleration_rad_s2)
         self.counters: Counter[str] = Counter()
         self.last_refusal = ""
-        self._state, self._heartbeat_ns = "", -(10**18)
-        self._barred = self.released = False
-        """Whether the supervisor went from `stopped` to `ready` last: a person has looked."""
-        self.changes = 0
-        """How often the supervisor's state has changed, lapses of its heartbeat among them."""
-        self.alarm = ""
-        """What a person must look at before the arm is armed again, or nothing."""
+        self.mandate = Mandate(config.heartbeat_late_s, config.heartbeat_timeout_s, config.max_dt_s)
+        self._changes = 0
+        """Of the mandate, as heeded so far."""
         self.halted = ""
         """The stop or fault that holds the arm, or nothing; the hand must not start anything meanwhile."""
         self.reset(pose7, now_ns)
-
-    @property
-    def state(self) -> str:
-        """The supervisor's state as far as it still counts; empty when it has fallen silent."""
-        return self._state
 
     @property
     def driver(self) -> str:
@@ -105,7 +98,7 @@ class Servo:
         With `rearm`, after a start, a reconnection or a fault: nothing moves until the supervisor has been
         seen in `stopped` or `ready`.
         """
-        self._barred = (rearm or self._barred) and self._state not in (STOPPED, READY)
+        self.mandate.begin_anew(rearm)
         self._last, self._last_ns = Setpoint.still(pose7), now_ns
         self._path: Path = HoldPath(pose7)
         self.activity, self.reason = HOLDING, "nothing commanded yet"
@@ -122,29 +115,28 @@ class Servo:
 
     def supervise(self, state: str, now_ns: int) -> None:
         """The supervisor's word; a change of state drops every command given before."""
-        self._watch(now_ns)
-        self._heartbeat_ns = now_ns
-        if state in (STOPPED, READY):
-            self._barred, self.alarm = False, ""
-        if state != self._state:
-            self.released = (self._state, state) == (STOPPED, READY)
-            self._state, self.changes = state, self.changes + 1
+        self.mandate.hear(state, now_ns)
+        self._heed()
+
+    def _heed(self) -> None:
+        if self.mandate.changes != self._changes:
+            self._changes = self.mandate.changes
             self._forget()
 
-    def _watch(self, now_ns: int) -> None:
-        """A supervisor that has been silent for too long counts for nothing, and must be armed anew."""
-        if self._state and now_ns - self._heartbeat_ns > round(self._config.heartbeat_timeout_s * 1e9):
-            self.supervisor_lost()
+    def contested(self, topic: str) -> None:
+        """Two publishers on a topic: nothing counts until one is gone and a person has armed again."""
+        self.raise_alarm("contested", f"two publishers on {topic}; stop one of them and arm again")
 
-    def supervisor_lost(self) -> None:
-        """Its process is gone, or may as well be."""
-        self._state, self._barred, self.released = "", True, False
-        self.changes += 1
+    def raise_alarm(self, kind: str, why: str) -> None:
+        """Something that a person must look at: hold until the supervisor has stopped and is armed again."""
+        if not self.mandate.alarm:
+            self.counters[kind] += 1
+        self.mandate.bar(why)
         self._forget()
 
     def command_pose(self, pose7: np.ndarray, stamp_ns: int, now_ns: int) -> str:
         """One pose to be at; returns why it was refused, or nothing."""
-        if self._state != TELEOP or self._barred:
+        if not self.mandate.allows(TELEOP):
             return ""
         if refusal := self._refusal(Setpoint.still(pose7), stamp_ns, now_ns):
             return refusal
@@ -163,7 +155,7 @@ class Servo:
 
         `stamp_ns` is what its widths are known by; without one, when its first pose is due.
         """
-        if self._state != POLICY or self._barred:
+        if not self.mandate.allows(POLICY):
             return ""
         if poses7.shape != (len(due_ns), 7) or not np.isfinite(poses7).all():
             return self._refuse(f"not finite: poses {poses7.shape}, finite ones of shape (H, 7) are needed")
@@ -180,33 +172,17 @@ class Servo:
         self, due_ns: np.ndarray, widths: np.ndarray, now_ns: int, stamp_ns: int | None = None
     ) -> str:
         """Timed gripper widths, in place of those still to come; a policy's count with their chunk only."""
-        if self._state not in (TELEOP, POLICY) or self._barred:
+        if self.mandate.state not in (TELEOP, POLICY) or self.mandate.barred:
             return ""
         if due_ns[-1] < now_ns - 10**9:
             return self._refuse(f"age: the last width was due {(now_ns - due_ns[-1]) / 1e9:.2f} s ago")
         if early := self._too_early(int(due_ns[0]), now_ns):
             return early
-        if self._state == TELEOP:
+        if self.mandate.state == TELEOP:
             self._widths.put(due_ns, widths)
         else:
             self._widths.offer(int(due_ns[0]) if stamp_ns is None else stamp_ns, due_ns, widths)
         return ""
-
-    def contested(self, topic: str) -> None:
-        """Two publishers on a topic: nothing counts until one is gone and a person has armed again."""
-        self.raise_alarm("contested", f"two publishers on {topic}; stop one of them and arm again")
-
-    @property
-    def unheard(self) -> str:
-        """Armed, says the supervisor, and not here: it must be told, or a run goes on that does not move."""
-        return "waiting to be armed again" if self._barred and self._state in (TELEOP, POLICY) else ""
-
-    def raise_alarm(self, kind: str, why: str) -> None:
-        """Something that a person must look at: hold until the supervisor has stopped and is armed again."""
-        if not self.alarm:
-            self.counters[kind] += 1
-        self._barred, self.alarm = True, why
-        self._forget()
 
     def commander_lost(self) -> None:
         """Whoever sends chunks is gone: hold now instead of at the end of the chunk."""
@@ -234,7 +210,7 @@ class Servo:
     def tick(self, now_ns: int) -> Setpoint:
         """The set-point to send now."""
         why = self._why_hold(now_ns)
-        self.halted = "" if why in WAITING else why
+        self.halted = "" if why in (*WAITING, self.mandate.pause) else why
         if why:
             self._hold(why, now_ns)
         dt_s = min(max((now_ns - self._last_ns) / 1e9, 1e-3), self._config.max_dt_s)
@@ -272,18 +248,14 @@ class Servo:
         return None if self.activity == HOLDING else self._widths.take(now_ns)
 
     def _why_hold(self, now_ns: int) -> str:
-        self._watch(now_ns)
-        if self.alarm:
-            return self.alarm
-        if not self._state:
-            return "supervisor silent"
-        if self._barred:
-            return "waiting to be armed again"
-        if self._state == TELEOP:
-            return self._why_not_driven(now_ns)
-        if self._state == POLICY:
-            return self._why_no_chunk(now_ns)
-        return in_words(self._state)
+        self.mandate.watch(now_ns)
+        self._heed()
+        if why := self.mandate.stop:
+            return why
+        if why := self.mandate.pause:
+            self._operator = self._chunk = self._next = None  # the next command goes on, not an old one
+            return why
+        return self._why_not_driven(now_ns) if self.mandate.state == TELEOP else self._why_no_chunk(now_ns)
 
     def _why_not_driven(self, now_ns: int) -> str:
         if self._operator is None:

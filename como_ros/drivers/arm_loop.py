@@ -260,7 +260,7 @@ class ArmLoop:
 
     @property
     def _is_ready(self) -> bool:
-        return self.servo is not None and self.servo.state == READY
+        return self.servo is not None and self.servo.mandate.state == READY
 
     @property
     def _stands_ready(self) -> bool:
@@ -269,15 +269,15 @@ class ArmLoop:
         return servo is not None and self._is_ready and servo.halted == in_words(READY) and servo.stands
 
     def _begin_home(self, answer: Future[str], now_ns: int) -> None:
-        state = self.servo.state if self.servo else ""
+        state = self.servo.mandate.state if self.servo else ""
         if self._arm is None or self.mode != TRACKING or not self._is_ready:
             raise ComoError(
                 f"home refused: the arm is {self.mode} and the supervisor says {state or 'nothing'}; "
                 "it is allowed while the arm is tracking and the supervisor says ready"
             )
         self._homing, self.mode = HomeRun(self._arm, self._limits, answer, now_ns), HOMING
-        self._homing.hand = open_hand(self.hand, self.servo is not None and self.servo.released)
-        self._home_since = self.servo.changes if self.servo else 0
+        self._homing.hand = open_hand(self.hand, self.servo is not None and self.servo.mandate.released)
+        self._home_since = self.servo.mandate.changes if self.servo else 0
 
     def _home_on(self, arm: FrankaArm, now_ns: int) -> None:
         assert self.servo is not None
@@ -288,7 +288,7 @@ class ArmLoop:
         self.servo.tick(now_ns)  # keeps watch over the supervisor's heartbeat
         self.hand.obey(self.servo.halted, None)
         # a stop that was released at once is a stop
-        released = self._is_ready and self.servo.changes == self._home_since
+        released = self._is_ready and self.servo.mandate.changes == self._home_since
         why = homing.refusal(now_ns) if released else "the supervisor no longer says ready"
         if why:
             self._end_home(arm, now_ns)

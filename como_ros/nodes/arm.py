@@ -1,9 +1,9 @@
 """The arm on the wire: state out at the loop's rate, commands in, home and recover as services.
 
 Callbacks only translate and hand over; the control loop has a thread of its own. There is one executor thread
-only: several, run before others, starve each other of the interpreter. A supervisor or a commander of chunks
-that offers the topic's lease is missed within that lease when it dies; one that offers none is missed
-by its silence, or at the end of its chunk only, and the diagnostics say so.
+only: several, run before others, starve each other of the interpreter. A commander of chunks that offers the
+topic's lease is missed within that lease when it dies; one that offers none is missed at the end of its chunk
+only, and the diagnostics say so. A supervisor is missed by its silence.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class ArmConfig:
     on_jump: str = "refuse"
     blend_s: float = ServoConfig.blend_s
     pose_timeout_s: float = ServoConfig.pose_timeout_s
+    heartbeat_late_s: float = ServoConfig.heartbeat_late_s
     heartbeat_timeout_s: float = ServoConfig.heartbeat_timeout_s
 
     def loop(self) -> LoopConfig:
@@ -106,7 +107,6 @@ class ArmNode(Node):
         widths = self._guarded(WIDTH_TOPIC, self._on_widths, self._width_turns)
         subscription(self, WIDTH_TOPIC, self._unless_late(widths))
         self._commanders = Watch(self, CHUNK_TOPIC, lambda: tell(lambda servo, _: servo.commander_lost()))
-        Watch(self, STATE_TOPIC, lambda: tell(lambda servo, _: servo.supervisor_lost()))
 
     def _offer(self, service: str, begin: Callable[[], Job[str]]) -> None:
         """A Trigger service that answers when the job is done, while everything else goes on."""
@@ -219,7 +219,7 @@ class ArmNode(Node):
             "success_rate": loop.success_rate,
             "still_since_ns": pace.still_since_ns,
             "driver": self._driver,
-            "alarm": (loop.servo.alarm or loop.servo.unheard) if loop.servo else "",
+            "alarm": (loop.servo.mandate.alarm or loop.servo.mandate.unheard) if loop.servo else "",
             "yielded_ns": pace.yielded_ns,
             "steepest_m_s": pace.peaks.step_m_s,
             "linear": _row(pace.peaks.linear),

@@ -1,4 +1,4 @@
-"""The one node that may say "move": publishes /supervisor/state, ten times a second and at every change."""
+"""The one node that may say "move": publishes /supervisor/state, fifty times a second and at every change."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 from rclpy.node import Node
 from std_msgs.msg import String
 
+from como_ros.control.servo import ServoConfig
 from como_ros.control.supervision import REQUESTS, STOPPED, Supervision
 from como_ros.drivers.priority import run_before_others
+from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
@@ -19,14 +21,23 @@ from como_ros.nodes.wiring import every, publisher, subscription, trigger
 
 FAILED = "inference failed"
 PRIORITY = 5
-"""Above the station's other nodes, below the arm, which takes a supervisor that is held up for a dead one."""
+"""Above the station's other nodes, below the arm, which holds while a supervisor is held up."""
+BEATS = 2
+"""At least so many fall into the silence that holds the arm."""
 
 
 @dataclass(frozen=True)
 class SupervisorConfig:
-    heartbeat_hz: float = 10.0
+    heartbeat_hz: float = 50.0
     deadman_timeout_s: float = 0.5
     """Driving by hand stops when the deadman has not been heard for so long."""
+
+    def __post_init__(self) -> None:
+        slowest_hz = BEATS / ServoConfig.heartbeat_late_s
+        if not slowest_hz <= self.heartbeat_hz <= 1000:
+            raise ComoError(
+                f"the supervisor's heartbeat_hz must lie in {slowest_hz:.0f} to 1000, got {self.heartbeat_hz}"
+            )
 
 
 class SupervisorNode(Node):

@@ -17,9 +17,9 @@ from std_srvs.srv import Trigger
 
 from como_ros import wire
 
-LEASES_S = {"/arm/command/chunk": 0.1, "/supervisor/state": 0.25}
+LEASES_S = {"/arm/command/chunk": 0.1}
 """Who watches one of these topics misses a killed publisher within so long, and takes one for dead that
-stalls for a third of it: 0.06 s for the supervisor ended runs on a busy machine."""
+stalls for a third of it. That the supervisor lives, its heartbeat says."""
 
 _PROFILES = {
     "sensor": QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT),

@@ -90,7 +90,7 @@ def test_a_dead_supervisor_holds_the_arm_and_its_heartbeat_alone_moves_nothing(s
     station.probe.call("/supervisor/policy")
     station.moves()
     station.supervisor.send_signal(signal.SIGKILL)
-    station.holds_after("supervisor killed", time.time(), within_s=0.5)
+    station.holds_after("supervisor killed", time.time(), within_s=0.2)
     station.told(lambda text: "supervisor silent" in text)
     heartbeat = station.probe.speak("/supervisor/state")
     for _ in range(15):

@@ -35,15 +35,15 @@ def test_it_starts_stopped_and_arms_only_after_a_release(probe, processes):
     assert states(kept) == ["stopped", "ready", "policy", "stopped"]
 
 
-def test_a_latecomer_hears_the_state_and_ten_heartbeats_a_second(probe, processes):
+def test_a_latecomer_hears_the_state_and_fifty_heartbeats_a_second(probe, processes):
     processes.node("supervisor")
     probe.call("/supervisor/release")
     kept = probe.listen("/supervisor/state")
     begun_ns = time.time_ns()
-    wait_until(lambda: len(kept) > 20, "heartbeats")
+    wait_until(lambda: len(kept) > 100, "heartbeats")
     assert {message.data for _, message in kept} == {"ready"}
     stalled_s = probe.stalls.after(begun_ns, 5.0)
-    assert abs(kept[20][0] - kept[1][0] - 1.9) < 0.3 + stalled_s
+    assert abs(kept[100][0] - kept[1][0] - 1.98) < 0.3 + stalled_s
 
 
 def test_its_heart_beats_by_a_clock_that_nobody_sets(probe, processes):
@@ -110,6 +110,13 @@ def test_a_wrong_parameter_ends_the_process_with_one_sentence(processes):
     assert errors.strip() == (
         "supervisor: parameter heartbeat_hz is 'often', expected float; give it as -p heartbeat_hz:=VALUE"
     )
+
+
+def test_a_heart_that_beats_too_slowly_for_the_arm_is_refused_at_the_start(processes):
+    process = processes.node("supervisor", heartbeat_hz=10.0)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors.strip() == "the supervisor's heartbeat_hz must lie in 20 to 1000, got 10.0"
 
 
 def test_sigterm_ends_the_process_quietly(probe, processes):
