@@ -14,17 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from policies.spaces import EE_POSITION, GRIPPER
 from training.code_statistics import debiased_cka, effective_rank, perplexity, usage
 from training.episodes import Episode, load_episodes
 from training.latent_motion import model
-from training.latent_motion.data import MotionData
+from training.latent_motion.data import AXES, MotionData
 from training.latent_motion.net import MotionNet
-from training.motion_data import ENCODER, motion_data, open_encoder
+from training.motion_data import ENCODER, motion_data, open_encoder, places_of
 from training.probe import mlp_probe, probe
 from training.videos import refuse_truth
 
-AXES = ("x", "y", "z", "gripper")
 NORMALISATION = "each axis in its standard deviation over all pairs; base frame; split by episode"
 
 
@@ -65,9 +63,8 @@ def score(folder: Path, bags: Path) -> dict[str, float | str]:
 
 def robot_targets(episodes: list[Episode], starts: np.ndarray, gap: int) -> np.ndarray:
     """(N, 4): translation and change of opening over the gap, in metres."""
-    states = np.concatenate([e.states for e in episodes])
-    moved = np.concatenate([states[:, EE_POSITION], states[:, GRIPPER : GRIPPER + 1]], 1)
-    return moved[starts + gap] - moved[starts]
+    places = places_of(episodes)
+    return places[starts + gap] - places[starts]
 
 
 def score_on(net: MotionNet, data: MotionData, episodes: list[Episode]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from como_ros.errors import ComoError
 from policies.nets import artefact
-from policies.spaces import Contract
+from policies.spaces import EE_POSITION, GRIPPER, Contract
 from training import encoder as encoders
 from training.episodes import Episode, load_episodes
 from training.features import Augmentation, cached_tokens, encode
@@ -101,7 +101,14 @@ def motion_data(
         robot=sum(len(part) for part in robot),
         rate_hz=encoder.contract.action_rate_hz,
         coverage=None if coverage[0] is None else _joined(coverage),
+        places=places_of(episodes) if episodes else None,
     )
+
+
+def places_of(episodes: list[Episode]) -> np.ndarray:
+    """(N, AXES) metres: where the end effector is in each frame, and how wide the hand is open."""
+    states = np.concatenate([e.states for e in episodes])
+    return np.concatenate([states[:, EE_POSITION], states[:, GRIPPER : GRIPPER + 1]], 1)
 
 
 def _part(
@@ -130,14 +137,17 @@ def train(
     config: MotionConfig | str = "lab",
     masks: Path | None = None,
 ) -> dict[str, float]:
-    """Train a latent-motion model on the frames of `bags` and `videos`; no action is read."""
+    """Train a latent-motion model on the frames of `bags` and `videos`.
+
+    No action is read, unless the config asks for action labels.
+    """
     refuse_truth(bags, videos, encoder, masks)
     chosen, frozen = preset(config), open_encoder(encoder)
     contract, episodes, clips = load_frames(bags, videos, frozen.contract)
     data = motion_data(episodes, clips, frozen, chosen, masks=masks)
     keep_encoder(encoder, out)
     source = {"bags": str(bags), "videos": str(videos)}
-    return model.train_on(data, out, chosen, contract, frozen.sha256, source).summary()
+    return model.train_on(data, out, chosen, contract, frozen.sha256, source, frozen.net).summary()
 
 
 def load_frames(

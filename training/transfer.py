@@ -16,8 +16,9 @@ from como_ros.errors import ComoError
 from policies.spaces import Contract
 from training.episodes import load_episodes
 from training.latent_motion import model
+from training.latent_motion.data import AXES
 from training.latent_motion.net import MotionNet
-from training.metrics import AXES, read_pairs, robot_targets
+from training.metrics import read_pairs, robot_targets
 from training.motion_data import ENCODER, FrozenEncoder, motion_data, open_encoder
 from training.probe import probe, r2_score, ridge
 from training.videos import Clip, read_clips, refuse_truth

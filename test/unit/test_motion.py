@@ -10,14 +10,24 @@ import torch
 
 from como_ros.errors import ComoError
 from policies.nets import artefact
+from policies.nets.encoder import LabEncoder
 from policies.spaces import Contract
 from training.label import Evidence, LabelConfig, _write, weigh
 from training.latent_motion import config as configs
 from training.latent_motion import model
 from training.latent_motion.config import ABLATION, PRESETS, MotionConfig, preset
-from training.latent_motion.data import MotionData, coverage_of, patches_of
-from training.latent_motion.losses import contrast, diversity, foreground_weights, is_foreground, masked_error
-from training.latent_motion.model import MotionTraining, parted_error
+from training.latent_motion.data import MotionData, coverage_of, images_of, patches_of
+from training.latent_motion.losses import (
+    agreement,
+    contrast,
+    diversity,
+    foreground_weights,
+    is_foreground,
+    known_error,
+    masked_error,
+    perceived_error,
+)
+from training.latent_motion.model import MotionTraining, action_labels, parted_error
 from training.latent_motion.net import Motion, MotionNet, View, difference, seen
 from training.metrics import past_future_cosine
 from training.optimize import Schedule
@@ -32,7 +42,8 @@ def small_data(frames: int = 24, config: MotionConfig = DEBUG) -> MotionData:
     tokens = rng.standard_normal((2, frames, config.tokens, config.token_dim)).astype(np.float16)
     patches = rng.uniform(-1, 1, (2, frames, config.patches, config.patch_dim)).astype(np.float16)
     coverage = rng.random((2, frames, config.patches)).astype(np.float16)
-    return MotionData(tokens, patches, np.repeat([0, 1], frames // 2), frames // 2, 10.0, coverage)
+    places = rng.standard_normal((frames // 2, 4)).astype(np.float32)
+    return MotionData(tokens, patches, np.repeat([0, 1], frames // 2), frames // 2, 10.0, coverage, places)
 
 
 def views(config: MotionConfig = DEBUG, count: int = 3) -> tuple[View, View]:
@@ -76,6 +87,69 @@ def test_diversity_is_nothing_for_white_numbers_and_much_for_repeated_ones():
     assert float(diversity(z)) < 0.02
     assert float(diversity(z[:, :1].expand(-1, 8))) > 0.2
     assert float(diversity(z * 0.1)) > 0.8
+
+
+def test_two_readings_agree_when_they_are_the_same_white_numbers_only():
+    z, other = torch.randn(2, 4000, 8, generator=torch.Generator().manual_seed(0))
+    assert float(agreement(z, z)) < 0.04
+    assert float(agreement(z, other)) > 1
+    assert float(agreement(z * 0, z * 0)) > 1
+
+
+def test_the_frozen_encoder_judges_what_is_painted_and_does_not_change():
+    encoder = LabEncoder(1).requires_grad_(False)
+    painted, wanted = torch.rand(2, 1, 128, 128, 3) * 255
+    painted.requires_grad_()
+    error = perceived_error(encoder, painted, wanted)
+    error.backward()
+    assert float(error.detach()) > 0 == float(perceived_error(encoder, wanted, wanted))
+    assert painted.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in encoder.parameters())
+
+
+def test_perception_adds_to_the_painting_s_error():
+    generator = torch.Generator()
+    with_it = replace(DEBUG, perceptual_weight=1.0)
+    torch.manual_seed(0)
+    training = MotionTraining(with_it, small_data(), LabEncoder(1).eval().requires_grad_(False))
+    perceived = training.loss(generator.manual_seed(0))
+    training.config = DEBUG
+    assert perceived > training.loss(generator.manual_seed(0))
+    with pytest.raises(ComoError, match="needs the frozen encoder"):
+        MotionTraining(with_it, small_data())
+    with pytest.raises(ComoError, match="needs pixels as target"):
+        replace(with_it, target="features")
+
+
+def test_action_labels_come_from_a_share_of_the_episodes_in_their_spread():
+    data = replace(small_data(40), groups=np.repeat([0, 1, 2, 3], 10), robot=30)
+    data = replace(data, places=np.cumsum(np.ones((30, 4), np.float32) * np.arange(30)[:, None], 0))
+    labels = action_labels(data, 5, replace(DEBUG, action_label_fraction=0.67)).numpy()
+    known = np.isfinite(labels).all(1).reshape(4, 10)
+    assert known.any(1).sum() == 2
+    assert not known[3].any()
+    assert known[known.any(1)].sum(1).tolist() == [5, 5]
+    assert np.allclose(labels[known.flatten()].std(0), 1, atol=1e-3)
+
+
+def test_labelled_pairs_teach_the_motion_and_others_do_not():
+    guess, wanted = torch.zeros(3, 4), torch.full((3, 4), torch.nan)
+    assert known_error(guess, wanted) == 0
+    wanted[1] = 2
+    assert known_error(guess, wanted) == 4
+    weak = replace(DEBUG, action_label_fraction=1.0, contrastive=False)
+    with pytest.raises(ComoError, match="needs robot episodes"):
+        MotionTraining(weak, replace(small_data(), places=None))
+    with pytest.raises(ComoError, match="must be from 0 to 1"):
+        replace(weak, action_label_fraction=2)
+
+
+def test_what_only_training_needs_is_not_kept(tmp_path):
+    config = replace(DEBUG, action_label_fraction=0.5, agreement_weight=1.0, perceptual_weight=0.1)
+    encoder = LabEncoder(1).eval().requires_grad_(False)
+    result = model.train_on(small_data(), tmp_path, config, Contract(), "abc", {}, encoder)
+    assert {name.partition(".")[0] for name in result.weights} == {"net", "head"}
+    assert model.load(tmp_path)[0].config == config
 
 
 def test_a_masked_loss_ignores_what_lies_outside_its_region():
@@ -145,6 +219,14 @@ def test_patches_keep_every_pixel_in_its_place():
     assert patches.shape == (1, 64, 192)
     assert float(patches[0, 8 + 2].min()) == 1
     assert float(patches[0, 8 + 1].max()) == -1
+
+
+def test_patches_become_the_image_that_they_were_cut_from():
+    image = torch.randint(0, 256, (2, 128, 128, 3), generator=torch.Generator().manual_seed(0))
+    whole = replace(DEBUG, shrink=1)
+    assert torch.allclose(images_of(patches_of(image, whole), whole), image.float(), atol=1e-3)
+    even = image[:, :1, :1].expand(-1, 128, 128, -1)
+    assert torch.allclose(images_of(patches_of(even, DEBUG), DEBUG), even.float(), atol=1e-3)
 
 
 def test_changed_pixels_weigh_more():

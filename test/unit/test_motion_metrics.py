@@ -15,6 +15,7 @@ from training.code_statistics import debiased_cka, directions, effective_rank, i
 from training.episodes import Episode
 from training.latent_motion import ablation, report
 from training.latent_motion.ablation import _claim, table
+from training.latent_motion.baselines import canonical, differences, pca, pooled_difference
 from training.latent_motion.config import ABLATION
 from training.latent_motion.data import MotionData
 from training.latent_motion.net import MotionNet
@@ -154,7 +155,24 @@ def small_bench() -> ablation.Bench:
 
 
 def test_pooled_differences_hold_a_motion_that_all_tokens_share():
-    assert ablation._pooled(small_bench())["lp_r2"] > 0.95
+    bench = small_bench()
+    found = ablation._baseline(lambda: bench, pooled_difference, ABLATION["td_tcl"])
+    assert found["lp_r2"] > 0.95
+
+
+def test_canonical_directions_find_what_every_view_repeats_where_components_find_what_is_loud():
+    config = replace(ABLATION["td_tcl"], queries=1, code_dim=3)
+    places = np.cumsum(RNG.normal(0, 1, (400, 3)), 0)
+    spread = RNG.standard_normal((3, 64 * 4))
+    loud = RNG.standard_normal((20, 64 * 4)) * 4
+    views = [places @ spread + RNG.standard_normal((400, 20)) @ loud for _ in range(2)]
+    tokens = (np.stack(views) / 8).reshape(2, 400, 64, 4).astype(np.float16)
+    patches = np.zeros((2, 400, 1, 1), np.float16)
+    data = MotionData(tokens, patches, np.repeat(np.arange(16), 25), 400, 10.0)
+    starts = data.starts(5)
+    moved, targets = differences(data, starts, 5), places[starts + 5] - places[starts]
+    found = [probe(read(data, config)(moved), targets, data.groups[starts]) for read in (canonical, pca)]
+    assert found[0].r2.min() > 0.8 > 0.4 > found[1].r2.mean()
 
 
 def test_a_model_of_two_books_is_measured_by_both():

@@ -1,7 +1,7 @@
 """Every column of the papers' ablation tables, trained alike and measured on the same held-out episodes.
 
 One JSON a run: an interrupted ablation goes on where it stopped. The baselines that learn no motion stand
-beside it: an untrained model, principal components of the token differences, ridge on pooled differences.
+beside it (training/latent_motion/baselines.py).
 """
 
 from __future__ import annotations
@@ -22,16 +22,24 @@ from como_ros.errors import ComoError
 from training.code_statistics import directions, information
 from training.episodes import Episode, load_episodes
 from training.latent_motion import model
+from training.latent_motion.baselines import Reading, canonical, differences, pca, pooled_difference
 from training.latent_motion.config import ABLATION, COLUMNS, MotionConfig
 from training.latent_motion.data import MotionData
-from training.latent_motion.net import MotionNet, difference
+from training.latent_motion.net import MotionNet
 from training.latent_motion.report import write
 from training.metrics import probed, read_pairs, robot_targets, score_on
 from training.motion_data import FrozenEncoder, load_frames, motion_data, open_encoder
 from training.videos import Clip, read_clips, refuse_truth
 
 RUNS = "runs"
-PCA_SAMPLES = 2000
+ONE_SECOND = "_one_second"
+COLUMN_OF_GAP = {"": "td_tcl", ONE_SECOND: f"td_tcl{ONE_SECOND}"}
+BASELINES = {
+    f"{read.__name__}{gap}": (read, column)
+    for gap, column in COLUMN_OF_GAP.items()
+    for read in (pca, pooled_difference, canonical)
+}
+UNTRAINED = {f"untrained{gap}": column for gap, column in COLUMN_OF_GAP.items()}
 Row = dict[str, float]
 
 
@@ -72,10 +80,11 @@ def ablate(
     _claim(out, {"steps": steps, "bags": str(bags), "videos": str(videos), "held_out": str(held_out)})
     masks = next((ABLATION[name] for name in columns if ABLATION[name].masks != "none"), ABLATION["td"])
     bench = cache(partial(_bench, encoder, bags, videos, held_out, held_out_videos, masks))
-    _once(out, "pooled_difference", 0, lambda: _pooled(bench()))
-    _once(out, "pca", 0, lambda: _components(bench()))
+    for name, (read, column) in BASELINES.items():
+        _once(out, name, 0, partial(_baseline, bench, read, ABLATION[column]))
     for seed in range(seeds):
-        _once(out, "untrained", seed, partial(_untrained, bench, seed))
+        for name, column in UNTRAINED.items():
+            _once(out, name, seed, partial(_untrained, bench, ABLATION[column], seed))
         for name in columns:
             config = with_steps(ABLATION[name], steps, seed)
             _once(out, name, seed, partial(_trained, bench, config, out / name))
@@ -138,7 +147,13 @@ def _once(out: Path, name: str, seed: int, work: Callable[[], Row]) -> None:
 def _trained(load: Callable[[], Bench], config: MotionConfig, out: Path) -> Row:
     bench, folder, began = load(), out / f"seed_{config.seed}", time.monotonic()
     fit = model.train_on(
-        bench.train, folder, config, bench.encoder.contract, bench.encoder.sha256, {"ablation": out.name}
+        bench.train,
+        folder,
+        config,
+        bench.encoder.contract,
+        bench.encoder.sha256,
+        {"ablation": out.name},
+        bench.encoder.net,
     )
     seconds = time.monotonic() - began
     net, _ = model.load(folder)
@@ -150,9 +165,17 @@ def _trained(load: Callable[[], Bench], config: MotionConfig, out: Path) -> Row:
     }
 
 
-def _untrained(load: Callable[[], Bench], seed: int) -> Row:
+def _untrained(load: Callable[[], Bench], config: MotionConfig, seed: int) -> Row:
     torch.manual_seed(seed)
-    return measured(MotionNet(ABLATION["td_tcl"]).eval().requires_grad_(False), load())
+    return measured(MotionNet(config).eval().requires_grad_(False), load())
+
+
+def _baseline(load: Callable[[], Bench], read: Callable[..., Reading], config: MotionConfig) -> Row:
+    bench, gap = load(), round(config.gap_s * load().held_out.rate_hz)
+    data, motion = bench.held_out, read(bench.train, config)
+    starts = data.starts(gap)
+    z = motion(differences(data, starts, gap))
+    return probed(z, robot_targets(bench.episodes, starts, gap), data.groups[starts])
 
 
 def measured(net: MotionNet, bench: Bench) -> Row:
@@ -176,41 +199,12 @@ def _told(
     return {name: information(words, labels) for name, words in books.items() if words is not None}
 
 
-def _pairs(bench: Bench) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Token differences of the held-out pairs (N, tokens, width), targets and groups."""
-    data, gap = bench.held_out, round(ABLATION["td_tcl"].gap_s * bench.held_out.rate_hz)
-    starts = data.starts(gap)
-    moved = difference(data.view(starts).tokens, data.view(starts + gap).tokens).numpy()
-    return moved, robot_targets(bench.episodes, starts, gap), data.groups[starts]
-
-
-def _pooled(bench: Bench) -> Row:
-    """Differences averaged over 2 x 2 tokens: a hand-made motion of many numbers."""
-    moved, targets, groups = _pairs(bench)
-    side = round(moved.shape[1] ** 0.5)
-    grid = moved.reshape(len(moved), side // 2, 2, side // 2, 2, -1).mean((2, 4))
-    return probed(grid.reshape(len(moved), -1), targets, groups)
-
-
-def _components(bench: Bench) -> Row:
-    """The 128 principal components that the training frames' differences have."""
-    gap = round(ABLATION["td_tcl"].gap_s * bench.train.rate_hz)
-    starts = bench.train.starts(gap)
-    rows = np.random.default_rng(0).permutation(starts)[:PCA_SAMPLES]
-    tokens = bench.train.tokens[0]
-    seen = torch.from_numpy((tokens[rows + gap] - tokens[rows]).astype(np.float32)).flatten(1)
-    centre = seen.mean(0)
-    axes = torch.svd_lowrank(seen - centre, ABLATION["td_tcl"].dim, niter=2)[2].numpy()
-    moved, targets, groups = _pairs(bench)
-    return probed((moved.reshape(len(moved), -1) - centre.numpy()) @ axes, targets, groups)
-
-
 def table(out: Path) -> dict[str, Row]:
     """Mean and standard deviation over the seeds of every column found in `out`."""
     found: dict[str, list[Row]] = {}
     for path in sorted((out / RUNS).glob("*.json")):
         found.setdefault(path.stem.rpartition("-")[0], []).append(json.loads(path.read_text()))
-    order = ["untrained", "pca", "pooled_difference", *ABLATION]
+    order = [*UNTRAINED, *BASELINES, *ABLATION]
     return {name: _spread(found[name]) for name in order if name in found}
 
 

@@ -77,6 +77,16 @@ class MotionConfig:
     temperature: float = 0.1
     diversity_weight: float = 0.0
     """Against numbers of the motion that stand still or repeat each other; in neither paper."""
+    agreement_weight: float = 0.0
+    """For numbers that stay when the pair is shifted and recoloured anew and its later frame jitters, and do
+    not repeat each other; in neither paper."""
+    perceptual_weight: float = 0.0
+    """For painted frames that the frozen encoder sees as it sees the true ones; needs pixels as target."""
+    action_label_fraction: float = 0.0
+    """Share of the robot episodes whose true motion a linear head must read from the latent one; none in
+    either paper's own method."""
+    action_weight: float = 1.0
+    """Of that reading's error, in each axis' spread."""
     commitment: float = 0.25
     coverage: float = 0.47
     """A patch is foreground when more of it than this is masked."""
@@ -95,6 +105,10 @@ class MotionConfig:
                 raise ComoError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
         if self.gap_s <= self.jitter_s:
             raise ComoError(f"gap_s {self.gap_s} must exceed jitter_s {self.jitter_s}")
+        if self.perceptual_weight and self.target != "pixels":
+            raise ComoError(f"perceptual_weight {self.perceptual_weight} needs pixels as target")
+        if not 0 <= self.action_label_fraction <= 1:
+            raise ComoError(f"action_label_fraction must be from 0 to 1, got {self.action_label_fraction}")
         if self.masks != "none" and self.bottleneck != "dual_vq":
             raise ComoError(f"masks {self.masks!r} part an action from a background code; set dual_vq")
 

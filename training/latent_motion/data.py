@@ -12,6 +12,9 @@ from training.features import Augmentation, augmented
 from training.latent_motion.config import MotionConfig
 from training.latent_motion.net import View
 
+AXES = ("x", "y", "z", "gripper")
+"""Of a place: the end effector in the base frame, and how wide the hand is open."""
+
 
 @dataclass(frozen=True)
 class MotionData:
@@ -28,6 +31,8 @@ class MotionData:
     rate_hz: float
     coverage: np.ndarray | None = None
     """(copies, N, P) float16 share of each patch that is masked, where there are masks."""
+    places: np.ndarray | None = None
+    """(robot, AXES) float32 metres of each robot frame; read only where action labels are asked for."""
 
     def starts(self, gap: int) -> np.ndarray:
         """Frames that have a partner `gap` frames later in the same group; no clamped pairs."""
@@ -56,6 +61,13 @@ def _sized(images: torch.Tensor, config: MotionConfig) -> torch.Tensor:
         return images.float()
     moved = images.float().permute(0, 3, 1, 2)
     return nn.functional.interpolate(moved, size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
+
+
+def images_of(patches: torch.Tensor, config: MotionConfig) -> torch.Tensor:
+    """(B, P, D) -> (B, h, w, 3) of 0 to 255 at the config's size: `patches_of` undone but for detail."""
+    g, side = config.grid, config.patch_px // config.shrink
+    small = patches.reshape(-1, g, g, side, side, 3).transpose(2, 3).reshape(-1, g * side, g * side, 3)
+    return _sized((small + 1) * 127.5, config)
 
 
 def coverage_of(masks: torch.Tensor, config: MotionConfig) -> torch.Tensor:

@@ -24,12 +24,30 @@ def diversity(z: torch.Tensor) -> torch.Tensor:
     return (1 - deviation).clamp(min=0).mean() + 0.04 * repeated
 
 
+def agreement(z: torch.Tensor, again: torch.Tensor) -> torch.Tensor:
+    """Zero when two readings of the same motion agree and neither collapses (VICReg)."""
+    return nn.functional.mse_loss(z, again) + diversity(z) + diversity(again)
+
+
+def perceived_error(encoder: nn.Module, painted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Between two batches of images (B, h, w, 3) as a frozen encoder sees them; lets the gradient through."""
+    with torch.no_grad():
+        seen = encoder(wanted).float()
+    return nn.functional.mse_loss(encoder(painted).float(), seen)
+
+
 def foreground_weights(first: torch.Tensor, later: torch.Tensor, gain: float) -> torch.Tensor:
     """(B, P, D) pixels -> weights, one where nothing changes; mean one per image."""
     b, p, d = first.shape
     change = (later - first).view(b, p, d // 3, 3).abs().mean(-1, keepdim=True)
     weights = (1 + gain * (change / 0.5).clamp(max=1)).expand(-1, -1, -1, 3).reshape(b, p, d)
     return weights / weights.mean((1, 2), keepdim=True)
+
+
+def known_error(guess: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Mean squared error over the numbers that are not NaN; zero where none is known."""
+    known = ~torch.isnan(wanted)
+    return torch.where(known, guess - wanted.nan_to_num(), 0).square().sum() / known.sum().clamp(min=1)
 
 
 def masked_error(painted: torch.Tensor, wanted: torch.Tensor, region: torch.Tensor) -> torch.Tensor:

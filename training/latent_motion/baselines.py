@@ -1,0 +1,76 @@
+"""Motions that nobody trained: what a learned latent motion has to be better than.
+
+Pooled token differences, principal components, and canonical directions: what of a difference stays when
+the pair is shifted and recoloured anew and its later frame jitters. The last is what the agreement term of
+a model learns by steps, solved in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from training.latent_motion.config import MotionConfig
+from training.latent_motion.data import MotionData
+from training.latent_motion.net import difference
+
+SAMPLES = 8000
+PCA_SAMPLES = 2000
+KEPT = 1024
+"""Principal components among which canonical directions are looked for."""
+LEAST = 1e-4
+"""Variance, as a share of the largest, that a component must have to count fully."""
+
+Reading = Callable[[np.ndarray], np.ndarray]
+
+
+def differences(data: MotionData, rows: np.ndarray, gap: int | np.ndarray, copy: int = 0) -> np.ndarray:
+    """(N, tokens, width) float32 of the frames `rows` and those `gap` later."""
+    return difference(data.view(rows, copy).tokens, data.view(rows + gap, copy).tokens).numpy()
+
+
+def pooled(moved: np.ndarray) -> np.ndarray:
+    """(N, tokens, width) averaged over 2 x 2 tokens: a hand-made motion of many numbers."""
+    side = round(moved.shape[1] ** 0.5)
+    return moved.reshape(len(moved), side // 2, 2, side // 2, 2, -1).mean((2, 4)).reshape(len(moved), -1)
+
+
+def pooled_difference(data: MotionData, config: MotionConfig) -> Reading:
+    """The differences themselves, pooled; nothing is learned from the data."""
+    return pooled
+
+
+def pca(data: MotionData, config: MotionConfig) -> Reading:
+    """As many principal components of all tokens' differences as a motion has numbers."""
+    gap = round(config.gap_s * data.rate_hz)
+    rows = np.random.default_rng(0).permutation(data.starts(gap))[:PCA_SAMPLES]
+    seen = torch.from_numpy(differences(data, rows, gap)).flatten(1)
+    centre = seen.mean(0)
+    axes = torch.svd_lowrank(seen - centre, config.dim, niter=2)[2].numpy()
+    return lambda moved: (moved.reshape(len(moved), -1) - centre.numpy()) @ axes
+
+
+def canonical(data: MotionData, config: MotionConfig) -> Reading:
+    """As many directions of the pooled differences as a motion has numbers, the most repeatable first."""
+    gap, jitter = round(config.gap_s * data.rate_hz), round(config.jitter_s * data.rate_hz)
+    rows = _shared(data, config, gap + jitter)
+    shift = np.random.default_rng(1).integers(-jitter, jitter + 1, len(rows))
+    once, again = (pooled(differences(data, rows, gap + s, c)) for c, s in enumerate((0 * shift, shift)))
+    first, second = (torch.from_numpy(view - view.mean(0)) for view in (once, again))
+    variance, axes = torch.linalg.eigh((first.T @ first + second.T @ second) / (2 * len(rows)))
+    kept = axes[:, -KEPT:] / (variance[-KEPT:] + LEAST * variance[-1]).sqrt()
+    shared = (first @ kept).T @ (second @ kept)
+    directions = torch.linalg.eigh(shared + shared.T)[1].flip(1)[:, : config.dim]
+    centre, into = once.mean(0), (kept @ directions).numpy()
+    return lambda moved: (pooled(moved) - centre) @ into
+
+
+def _shared(data: MotionData, config: MotionConfig, gap: int) -> np.ndarray:
+    """Starts of pairs, as many as there are of robots and videos in the config's shares."""
+    starts, rng = data.starts(gap), np.random.default_rng(0)
+    parts = [starts[starts < data.robot], starts[starts >= data.robot]]
+    shares = [1 - config.video_share, config.video_share]
+    total = min([len(p) / s for p, s in zip(parts, shares, strict=True) if len(p) and s] + [SAMPLES])
+    return np.concatenate([rng.permutation(p)[: int(total * s)] for p, s in zip(parts, shares, strict=True)])
