@@ -32,7 +32,7 @@ EXTRAS = {
     # everything simulated: physics, the arm's protocol, cameras, human video
     "lab": ["av", "franka-sim", "mujoco", "opencv-python", "robosuite"],
     # everything learned, and the way to ONNX
-    "train": ["av", "onnx", "onnxscript", "opencv-python", "safetensors", "torch"],
+    "train": ["av", "onnx", "onnxscript", "opencv-python", "pyarrow", "safetensors", "torch"],
     # engines for an NVIDIA GPU, built ahead of time
     "gpu": ["tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs"],
     # videos that outgrow one machine

@@ -104,7 +104,8 @@ def up(
 ) -> None:
     """Bring up the whole graph; without --episodes it stays up until interrupted.
 
-    --console serves the operator's page on --host and --port; the devices gizmo, keyboard and gello bring it.
+    --console serves the operator's page on --host and --port; the devices gizmo, keyboard, gello and guiding
+    bring it.
     """
     must_exist(bundle)
     from como_ros.graphs import Deployment
@@ -220,6 +221,21 @@ def bags_trim(folder: Positional[Input], *, out: OptionalInput = None, json: Jso
     for row in run(json, run_trim, folder, out)["rows"]:
         idle = f"{row['lead_s']:.1f} s before and {row['tail_s']:.1f} s after it moves"
         say(f"{row['path']}: {idle} could go, of {row['seconds']:.1f} s")
+
+
+@bags.command(name="export")
+def bags_export(
+    folder: Positional[Input],
+    *,
+    out: Out,
+    include_flagged: FlagCreatePairsOff[bool] = False,
+    json: Json = None,
+) -> None:
+    """Write what training would see as a LeRobot dataset (v3.0); flagged episodes only if asked for."""
+    must_exist(folder)
+    from training.lerobot_export import export
+
+    run(json, export, folder, out, include_flagged)
 
 
 @bags.command(name="replay")

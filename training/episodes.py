@@ -7,7 +7,7 @@ end-effector pose at t; after the last command of an episode that command is rep
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,17 @@ class Episode:
 def load_episodes(
     folder: Path, measuring: bool = False, include_flagged: bool = False
 ) -> tuple[Contract, list[Episode]]:
-    """Every episode below `folder` that ended well; evaluation seeds only when `measuring`.
+    """Every episode below `folder` that ended well, all in memory; see `read_episodes`."""
+    contract, episodes = read_episodes(folder, measuring, include_flagged)
+    if not (loaded := list(episodes)):
+        raise ComoError(_none_good(folder))
+    return contract, loaded
+
+
+def read_episodes(
+    folder: Path, measuring: bool = False, include_flagged: bool = False
+) -> tuple[Contract, Iterator[Episode]]:
+    """Every episode below `folder` that ended well, one by one; evaluation seeds only when `measuring`.
 
     Those whose recorder saw a stream silent, late, slow or lossy are left out unless they are asked for.
     """
@@ -74,11 +84,15 @@ def load_episodes(
         sys.stderr.write(f"{skipped} of {len(metas)} episodes in {folder} ended badly: left out\n")
     if not include_flagged:
         good = _unflagged(good)
-    reads = (_readable(load_episode, meta.path, good[0].contract) for meta in good)
-    loaded = [part for parts in reads for whole in parts for part in whole]
-    if not loaded:
-        raise ComoError(f"{folder} holds no good episodes; record some or run `como demos --out {folder}`")
-    return good[0].contract, loaded
+    if not good:
+        raise ComoError(_none_good(folder))
+    contract = good[0].contract
+    reads = (_readable(load_episode, meta.path, contract) for meta in good)
+    return contract, (part for parts in reads for whole in parts for part in whole)
+
+
+def _none_good(folder: Path) -> str:
+    return f"{folder} holds no good episodes; record some or run `como demos --out {folder}`"
 
 
 def _unflagged(metas: list[bags.EpisodeMeta]) -> list[bags.EpisodeMeta]:

@@ -19,6 +19,7 @@ MISSING = {
     "up": "up autonomous --lab --bundle /missing/bundle",
     "demo": "demo --bundle /missing/bundle --out {out}",
     "bags check": "bags check /missing/bags",
+    "bags export": "bags export /missing/bags --out {out}",
     "bags replay": "bags replay /missing/bags --lab",
     "bags trim": "bags trim /missing/bags",
     "encoder train": "encoder train --bags /missing/bags --out {out}",

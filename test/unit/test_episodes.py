@@ -1,67 +1,17 @@
 """Bags and clips as arrays: ticks, held commands, what is left out and why."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from short_episode import CONTRACT, write_episode
 
-from como_ros import wire
-from como_ros.bags import EpisodeWriter, message
-from policies.spaces import GRIPPER, Contract
+from policies.spaces import GRIPPER
 from training.episodes import load_episodes
 from training.frames import store_of
 from training.videos import read_clip, read_clips
-
-CONTRACT = Contract(image_hw=(16, 16))
-START_NS = 1_700_000_000_000_000_000
-MS = 1_000_000
-POINT = partial(message, "trajectory_msgs/msg/JointTrajectoryPoint")
-DURATION = partial(message, "builtin_interfaces/msg/Duration")
-
-
-def pose_at(x: float) -> np.ndarray:
-    return np.array([x, 0, 0.3, 0, 0, 0, 1.0])
-
-
-def empty(topic: str):
-    return message(wire.topic(topic).type)
-
-
-def write_episode(
-    folder: Path,
-    outcome: str = "success",
-    close_at_ms: int = 500,
-    blind_ms: tuple[int, int] = (0, 0),
-    seed: int = 3,
-    flags: tuple[str, ...] = (),
-) -> None:
-    """One second: everything at 50 Hz, cameras at 10 Hz, the command 1 cm ahead, the gripper closing once."""
-    writer = EpisodeWriter(folder, CONTRACT, "pick", seed=seed)
-    for ms in range(0, 1001, 20):
-        now, x = START_NS + ms * MS, ms / 1000
-        sent = {
-            "/arm/joint_states": wire.fill_joint_states(
-                empty("/arm/joint_states"), np.zeros(7), np.zeros(7), 0.08, now
-            ),
-            "/arm/ee_pose": wire.fill_pose(empty("/arm/ee_pose"), pose_at(x), now),
-            "/arm/command/pose": wire.fill_pose(empty("/arm/command/pose"), pose_at(x + 0.01), now),
-        }
-        if blind_ms[0] < ms < blind_ms[1]:
-            del sent["/arm/joint_states"], sent["/arm/ee_pose"]
-        if ms % 100 == 0:
-            rgb = np.full((16, 16, 3), ms // 10, np.uint8)
-            for camera in CONTRACT.cameras:
-                name = f"/{camera}/color/image_raw"
-                sent[name] = wire.fill_image(empty(name), rgb, now, "camera")
-        if ms == close_at_ms:
-            name = "/gripper/command"
-            sent[name] = wire.fill_widths(empty(name), [0.0], now, POINT, DURATION)
-        for topic, msg in sent.items():
-            writer.write_message(topic, msg, now)
-    writer.close(outcome, flags=json.dumps(flags))
 
 
 def write_clip(path: Path, frames: int = 12, rate: int = 20) -> None:
