@@ -37,9 +37,9 @@ def motion_train(
     out: Out,
     json: Json = None,
 ) -> None:
-    """Train a latent-motion model on frames alone; no action is read. --masks: those made elsewhere."""
+    """Train a latent-motion model on frames alone and write a page about it. --masks: made elsewhere."""
     must_exist(encoder, bags, videos, masks)
-    from training.motion_data import train
+    from training.motion_run import train
 
     run(json, train, bags, videos, encoder, out, preset, masks)
 
@@ -81,6 +81,21 @@ def motion_transfer(
     from training.transfer import transfer
 
     run(json, transfer, model, bags, videos, truth)
+
+
+def motion_report(
+    model: Positional[Input],
+    *,
+    bags: OptionalInput = None,
+    videos: OptionalInput = None,
+    out: Out,
+    json: Json = None,
+) -> None:
+    """Write one HTML page about a motion model: its curve, what it paints, swaps, neighbours and words."""
+    must_exist(model, bags, videos)
+    from training.motion_page import write_page
+
+    run(json, write_page, model, bags, videos, out)
 
 
 def label(

@@ -16,11 +16,10 @@ from policies.spaces import EE_POSITION, GRIPPER, Contract
 from training import encoder as encoders
 from training.episodes import Episode, load_episodes
 from training.features import Augmentation, cached_tokens, encode
-from training.latent_motion import model
-from training.latent_motion.config import MotionConfig, preset
+from training.latent_motion.config import MotionConfig
 from training.latent_motion.data import MotionData, patches_and_coverage
 from training.masks import masks_of
-from training.videos import Clip, read_clips, refuse_truth
+from training.videos import Clip, read_clips
 from training.vision_transformer import WEIGHTS as PUBLISHED_WEIGHTS
 from training.vision_transformer import is_published, load_published
 
@@ -127,27 +126,6 @@ def _part(
 def _joined(parts: tuple[np.ndarray, ...]) -> np.ndarray:
     """One part stays where it is on disk."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
-
-
-def train(
-    bags: Path | None,
-    videos: Path | None,
-    encoder: Path,
-    out: Path,
-    config: MotionConfig | str = "lab",
-    masks: Path | None = None,
-) -> dict[str, float]:
-    """Train a latent-motion model on the frames of `bags` and `videos`.
-
-    No action is read, unless the config asks for action labels.
-    """
-    refuse_truth(bags, videos, encoder, masks)
-    chosen, frozen = preset(config), open_encoder(encoder)
-    contract, episodes, clips = load_frames(bags, videos, frozen.contract)
-    data = motion_data(episodes, clips, frozen, chosen, masks=masks)
-    keep_encoder(encoder, out)
-    source = {"bags": str(bags), "videos": str(videos)}
-    return model.train_on(data, out, chosen, contract, frozen.sha256, source, frozen.net).summary()
 
 
 def load_frames(

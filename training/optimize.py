@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -71,6 +72,13 @@ class Fit:
     final_loss: float
     weights: dict[str, torch.Tensor]
     """The running average."""
+    losses: tuple[float, ...] = ()
+    """Of every step."""
+
+    def curve(self, points: int = 200) -> list[float]:
+        """The losses, as at most so many means of equal stretches."""
+        parts = np.array_split(np.asarray(self.losses), min(points, len(self.losses)) or 1)
+        return [float(f"{part.mean():.5g}") for part in parts if len(part)]
 
     def summary(self) -> dict[str, float]:
         return {"steps": self.steps, "samples_per_s": self.samples_per_s, "final_loss": self.final_loss}
@@ -97,6 +105,7 @@ class Trainer:
         self.average = [p.detach().clone() for p in self.parameters]
         self.step = 0
         self.mean_loss = math.nan
+        self.losses: list[float] = []
 
     def advance(self, loss_of: LossOf) -> float:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
@@ -114,6 +123,7 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         self.step += 1
+        self.losses.append(value)
         window = min(self.step, LOSS_WINDOW)
         self.mean_loss = value if self.step == 1 else self.mean_loss + (value - self.mean_loss) / window
         return value
@@ -122,7 +132,7 @@ class Trainer:
         return {name: value.clone() for (name, _), value in zip(self.named, self.average, strict=True)}
 
     def save(self, path: Path) -> None:
-        tensors: dict[str, torch.Tensor] = {}
+        tensors = {"losses": torch.tensor(self.losses)}
         for (name, parameter), average in zip(self.named, self.average, strict=True):
             moments = self.optimizer.state[parameter]
             tensors |= {f"value/{name}": parameter.detach().clone(), f"average/{name}": average.clone()}
@@ -142,6 +152,7 @@ class Trainer:
                     f"{path} is of a run with another config or other data; delete it or choose another --out"
                 )
             self.step, self.mean_loss = int(told["step"]), float(told["loss"])
+            self.losses = file.get_tensor("losses").tolist() if "losses" in file.keys() else []  # noqa: SIM118
             for index, (name, parameter) in enumerate(self.named):
                 with torch.no_grad():
                     parameter.copy_(file.get_tensor(f"value/{name}"))
@@ -182,7 +193,7 @@ def fit(
     if resume is not None and trainer.step > first:
         trainer.save(resume)
     samples = (trainer.step - first) * schedule.batch
-    return Fit(trainer.step, samples / elapsed, trainer.mean_loss, trainer.averaged())
+    return Fit(trainer.step, samples / elapsed, trainer.mean_loss, trainer.averaged(), tuple(trainer.losses))
 
 
 def _tell(label: str, trainer: Trainer, first: int, elapsed: float) -> None:

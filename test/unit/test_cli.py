@@ -28,6 +28,7 @@ MISSING = {
     "motion ablate": "motion ablate --encoder /missing/encoder --bags {folder} --videos {folder}"
     " --held-out {folder} --out {out}",
     "motion transfer": "motion transfer /missing/motion --bags {folder} --videos {folder} --truth {folder}",
+    "motion report": "motion report /missing/motion --bags {folder} --out {out}",
     "label": "label /missing/model --videos {folder} --out {out}",
     "finetune": "finetune --bags /missing/bags --encoder {folder} --out {out}",
     "export": "export /missing/run --out {out}",

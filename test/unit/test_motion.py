@@ -263,11 +263,12 @@ def test_training_runs_and_resumes_and_loads(tmp_path):
 
     model.train_on(small_data(), tmp_path, steps(2), Contract(), "abc", {})
     result = model.train_on(small_data(), tmp_path, steps(4), Contract(), "abc", {})
-    assert result.steps == 4
+    assert result.steps == len(result.losses) == 4
     assert math.isfinite(result.final_loss)
     net, found = model.load(tmp_path, Contract())
     assert net.config == steps(4)
     assert found.extra["encoder"] == "abc"
+    assert found.extra["curve"] == pytest.approx(list(result.losses), rel=1e-3)
     assert not net.training
 
 

@@ -9,16 +9,17 @@ import pytest
 
 from como_ros.errors import ComoError
 from como_ros.reproduce import STAGES
-from training import encoder, metrics, motion_data, transfer, videos
+from training import encoder, metrics, motion_page, motion_run, transfer, videos
 from training.finetune import finetune
 from training.label import label
 from training.latent_motion.ablation import ablate
 
 ENTRIES = {
     "encoder train": encoder.train,
-    "motion train": motion_data.train,
+    "motion train": motion_run.train,
     "motion score": metrics.score,
     "motion ablate": ablate,
+    "motion report": motion_page.write_page,
     "label": label,
     "finetune": finetune,
 }

@@ -177,7 +177,7 @@ def train_on(
         identity=identity_of(config, encoder=encoder_sha256, **source),
     )
     inside = {k.removeprefix("net."): v for k, v in result.weights.items() if k.startswith("net.")}
-    extra = {"encoder": encoder_sha256, "source": source, "loss": result.final_loss}
+    extra = {"encoder": encoder_sha256, "source": source, "loss": result.final_loss, "curve": result.curve()}
     artefact.save(out, KIND, inside, config, contract, **extra)
     return result
 
