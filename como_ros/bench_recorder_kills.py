@@ -18,6 +18,7 @@ from como_ros import bags
 from como_ros.bench_recorder import IMAGE_HZ, READY_S, recorder_up, scratch_folder, senders
 from como_ros.errors import ComoError
 from como_ros.gates import at_least, at_most
+from como_ros.graphs import Deployment, environment
 from como_ros.typestore import deserialize
 from como_ros.up import Running
 
@@ -37,7 +38,7 @@ def run_kills(
     rows = []
     with scratch_folder(out) as folder:
         processes = senders(folder, rounds * ROUND_S, IMAGE_HZ)
-        with Running(processes, folder / "loads", {}) as loads:
+        with Running(processes, folder / "loads", environment(Deployment(lab=True))) as loads:
             loads.start()
             for number in range(rounds):
                 rows.append(_round(folder / f"round_{number}", float(rng.uniform(*RECORDED_S))))

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from como_ros.errors import ComoError
+from como_ros.nodes.shared_memory import own_port
 from policies.spaces import ContractError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -34,11 +35,13 @@ def run_node(
     publish until `destroy_node` has ended them.
     """
     told = _watch_signals()
-    rclpy.init(args=list(sys.argv if argv is None else argv), signal_handler_options=SignalHandlerOptions.NO)
+    args = list(sys.argv if argv is None else argv)
     node: Node | None = None
     begun = False
     try:
-        node = make()
+        with own_port():
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+            node = make()
         executor = executor_class()
         executor.add_node(node)
         threading.Thread(target=_stop_on_signal, args=(told, executor), daemon=True).start()

@@ -1,7 +1,12 @@
-"""Room for whole pictures in the memory that processes share: for nodes that send them.
+"""How this process speaks Fast DDS: from a port that no process had before, and with room for whole pictures.
 
-Fast DDS lets a sender share half a megabyte, less than one VGA picture; of best-effort pictures most are then
-lost between two processes of one machine. Only the sender's setting matters.
+Fast DDS counts ports upwards, so that a node that was killed and is started again gets the port of the dead
+one. Whoever sends still knows the dead one for 20 s, takes its port in shared memory for abandoned, removes
+it and makes it anew, from several processes and for every message. A living node that opens it meanwhile
+listens to a file that is no longer there: it is seen by everybody and hears nobody.
+
+And a sender shares half a megabyte by default, less than one VGA picture; of best-effort pictures most are
+then lost between two processes of one machine. Only the sender's setting matters.
 """
 
 from __future__ import annotations
@@ -9,6 +14,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PROFILES = Path(__file__).parents[1] / "fastdds.xml"
@@ -16,6 +24,20 @@ VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 SHARED = Path("/dev/shm")
 NEEDED_MB = 64
 """Twice the segment: another node may need one too."""
+FIRST_OFFSET, OFFSETS = 13, 1000
+"""Fast DDS's own offset of a port for user data is 11; every second one lies between those of discovery."""
+DOMAINS_WITH_ROOM = range(216)
+"""Higher ones end too close to the last port there is."""
+PLAIN = """<?xml version="1.0" encoding="UTF-8" ?>
+<dds xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
+  <profiles>
+    <participant profile_name="node" is_default_profile="true">
+      <rtps>
+      </rtps>
+    </participant>
+  </profiles>
+</dds>
+"""
 
 
 def share_pictures() -> None:
@@ -30,3 +52,28 @@ def share_pictures() -> None:
         )
         return
     os.environ[VARIABLE] = str(PROFILES)
+
+
+@contextmanager
+def own_port() -> Iterator[None]:
+    """While ROS begins: it reads the port from a file. The user's own profiles go first."""
+    given = os.environ.get(VARIABLE)
+    domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)
+    if given not in (None, str(PROFILES)) or domain not in DOMAINS_WITH_ROOM:
+        yield
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="como_dds_", suffix=".xml") as file:
+        file.write(with_port(PROFILES.read_text() if given else PLAIN, os.getpid()))
+        file.flush()
+        os.environ[VARIABLE] = file.name
+        try:
+            yield
+        finally:
+            os.environ.pop(VARIABLE)
+
+
+def with_port(profile: str, pid: int) -> str:
+    """The profile with an offset that the next processes do not share."""
+    offset = FIRST_OFFSET + 2 * (pid % OFFSETS)
+    before, rtps, behind = profile.partition("<rtps>")
+    return f"{before}{rtps}\n        <port><offsetd3>{offset}</offsetd3></port>{behind}"
