@@ -92,6 +92,7 @@ def up(
     robot_host: str = "172.16.0.2",
     robot: Robot = "panda",
     serials: tuple[str, ...] = (),
+    cameras: Literal["ours", "others"] = "ours",
     console: FlagCreatePairsOff[bool] = False,
     host: str = "127.0.0.1",
     port: int = 8080,
@@ -103,6 +104,8 @@ def up(
     json: Json = None,
 ) -> None:
     """Bring up the whole graph; without --episodes it stays up until interrupted.
+
+    --cameras others starts no camera node: another driver publishes under the same names.
 
     --console serves the operator's page on --host and --port; the devices gizmo, keyboard, gello and guiding
     bring it.
@@ -121,6 +124,7 @@ def up(
         robot=robot,
         device=device,
         serials=serials,
+        cameras=cameras,
         console=console,
         host=host,
         port=port,

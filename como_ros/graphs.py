@@ -19,6 +19,7 @@ from policies.spaces import CAMERAS, Contract
 
 SCENARIOS = ("teleop", "autonomous")
 LAB_HOST = "127.0.0.1"
+OURS, OTHERS = "ours", "others"
 SILENT = "silent"
 """What is known of a node that has said nothing since it was started."""
 
@@ -44,6 +45,8 @@ class Deployment:
     policy."""
     serials: tuple[str, ...] = ()
     """Serial numbers of the cameras, in the order front, wrist."""
+    cameras: str = OURS
+    """Whose driver publishes pictures: ours, or others that run already, under the same names."""
     console: bool = False
     """Whether the operator's page is served; a device that is held in the browser brings it along."""
     host: str = "127.0.0.1"
@@ -110,7 +113,7 @@ def graph(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
         raise ComoError(f"no scenario named {scenario!r}; known scenarios: {', '.join(SCENARIOS)}")
     get_limits(deployment.robot)
     lab = (_lab(deployment),) if deployment.lab else ()
-    station = (_arm(deployment), _camera(deployment), _node("supervisor"))
+    station = (_arm(deployment), *_camera(deployment), _node("supervisor"))
     drivers = _drivers(scenario, deployment)
     return (*lab, *station, *drivers, _recorder(deployment), *_console(scenario, deployment))
 
@@ -166,16 +169,21 @@ def _arm(deployment: Deployment) -> Process:
     return _node("arm", host=host, robot=deployment.robot, realtime=not deployment.lab)
 
 
-def _camera(deployment: Deployment) -> Process:
+def _camera(deployment: Deployment) -> tuple[Process, ...]:
+    if deployment.cameras not in (OURS, OTHERS):
+        raise ComoError(f"cameras {deployment.cameras!r} are not known; known: {OURS}, {OTHERS}")
+    if deployment.cameras == OTHERS:
+        return ()
     if deployment.lab:
-        return _node("camera", lab_state=deployment.lab_name, task=deployment.task)
+        return (_node("camera", lab_state=deployment.lab_name, task=deployment.task),)
     if len(deployment.serials) != len(CAMERAS):
         raise ComoError(
             f"{len(deployment.serials)} camera serials given for {len(CAMERAS)} cameras {list(CAMERAS)}; "
-            "give serials:=FRONT,WRIST"
+            "give serials:=FRONT,WRIST, or cameras:=others if their driver runs already"
         )
     size = list(Contract().image_hw)
-    return _node("camera", serials=list(deployment.serials), rate_hz=30, width=640, height=480, image_hw=size)
+    chosen = {"serials": list(deployment.serials), "rate_hz": 30, "width": 640, "height": 480}
+    return (_node("camera", **chosen, image_hw=size),)
 
 
 def _policy(deployment: Deployment) -> Process:

@@ -20,7 +20,7 @@ from como_ros.bag_meta import EpisodeMeta
 from como_ros.bag_writer import BagError
 from como_ros.episodes import SETTLE_S, bring_home, is_faulted
 from como_ros.errors import ComoError
-from como_ros.graphs import Deployment, Process, environment, graph
+from como_ros.graphs import OTHERS, Deployment, Process, environment, graph
 from como_ros.lab.client import LabClient
 from como_ros.recorded_motion import Motion, Track, errors_mm, read_motion
 from como_ros.up import NODES_READY_S, Running, processes_up
@@ -115,8 +115,7 @@ def _suited(metas: list[EpisodeMeta], deployment: Deployment) -> Deployment:
 
 def _processes(deployment: Deployment) -> list[Process]:
     """Arm and supervisor, and the lab where it is asked for."""
-    serials = ("", "") if not deployment.lab else ()  # no camera is started
-    whole = graph("teleop", replace(deployment, serials=serials, device=_driver(deployment)))
+    whole = graph("teleop", replace(deployment, cameras=OTHERS, device=_driver(deployment)))
     return [process for process in whole if process.name in NEEDED]
 
 

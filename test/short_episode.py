@@ -1,6 +1,7 @@
 """A bag of one second, small enough for any test."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,9 +33,10 @@ def write_episode(
     blind_ms: tuple[int, int] = (0, 0),
     seed: int = 3,
     flags: tuple[str, ...] = (),
+    image_hw: tuple[int, int] = (16, 16),
 ) -> None:
     """One second: everything at 50 Hz, cameras at 10 Hz, the command 1 cm ahead, the gripper closing once."""
-    writer = EpisodeWriter(folder, CONTRACT, "pick", seed=seed)
+    writer = EpisodeWriter(folder, replace(CONTRACT, image_hw=image_hw), "pick", seed=seed)
     for ms in range(0, 1001, 20):
         now, x = START_NS + ms * MS, ms / 1000
         sent = {
@@ -47,7 +49,7 @@ def write_episode(
         if blind_ms[0] < ms < blind_ms[1]:
             del sent["/arm/joint_states"], sent["/arm/ee_pose"]
         if ms % 100 == 0:
-            rgb = np.full((16, 16, 3), ms // 10, np.uint8)
+            rgb = np.full((*image_hw, 3), ms // 10, np.uint8)
             for camera in CONTRACT.cameras:
                 name = f"/{camera}/color/image_raw"
                 sent[name] = wire.fill_image(empty(name), rgb, now, "camera")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ import numpy as np
 
 from como_ros import bags
 from como_ros.errors import ComoError
+from policies.framing import fit, is_larger
 from policies.spaces import (
     EE_POSITION,
     EVALUATION_SEEDS_FROM,
     GRIPPER,
     Contract,
     Observation,
+    image_key,
     invert_pose,
     matrix_from_pose7,
     pose7_from_state,
@@ -70,11 +72,12 @@ def load_episodes(
 
 
 def read_episodes(
-    folder: Path, measuring: bool = False, include_flagged: bool = False
+    folder: Path, measuring: bool = False, include_flagged: bool = False, as_recorded: bool = False
 ) -> tuple[Contract, Iterator[Episode]]:
     """Every episode below `folder` that ended well, one by one; evaluation seeds only when `measuring`.
 
     Those whose recorder saw a stream silent, late, slow or lossy are left out unless they are asked for.
+    Large pictures are shrunk to the size that is learned from, or come `as_recorded`.
     """
     metas = [meta for path in bags.episodes(folder) for meta in _readable(bags.read_meta, path)]
     if not measuring:
@@ -86,7 +89,7 @@ def read_episodes(
         good = _unflagged(good)
     if not good:
         raise ComoError(_none_good(folder))
-    contract = good[0].contract
+    contract = good[0].contract if as_recorded else learned(good[0].contract)
     reads = (_readable(load_episode, meta.path, contract) for meta in good)
     return contract, (part for parts in reads for whole in parts for part in whole)
 
@@ -122,14 +125,19 @@ def _refuse_evaluation_seeds(metas: list[bags.EpisodeMeta]) -> None:
             )
 
 
+def learned(recorded: Contract) -> Contract:
+    """What a policy is made for: pictures of a camera that nobody framed are shrunk, live and here alike."""
+    return _framed(recorded, Contract().image_hw)
+
+
 def load_episode(path: Path, contract: Contract) -> list[Episode]:
     """Play the bag into a timeline and observe at every tick that has a command.
 
     A tick without an observation ends a part: actions never reach across a gap in the recording.
     """
     meta = bags.read_meta(path)
-    contract.require(meta.contract, f"episode {path}")
-    events = list(bags.read_events(path, {*observation_streams(contract), "command_pose", "command_width"}))
+    contract.require(_framed(meta.contract, contract.image_hw), f"episode {path}")
+    events = list(_events(path, contract))
     poses = [(stamp, value) for key, stamp, value in events if key == "command_pose"]
     widths = [(stamp, value) for key, stamp, value in events if key == "command_width"]
     if not poses or not widths:
@@ -148,6 +156,18 @@ def load_episode(path: Path, contract: Contract) -> list[Episode]:
         _episode_of(name, contract, meta.instruction, part, poses, widths)
         for name, part in zip(names, parts, strict=True)
     ]
+
+
+def _events(path: Path, contract: Contract) -> Iterator[tuple[str, int, Any]]:
+    """What observations and actions are made of; pictures at the contract's size."""
+    wanted = {*observation_streams(contract), "command_pose", "command_width"}
+    colour = set(map(image_key, contract.cameras))
+    for key, stamp_ns, value in bags.read_events(path, wanted):
+        yield key, stamp_ns, fit(value, contract.image_hw) if key in colour else value
+
+
+def _framed(recorded: Contract, image_hw: tuple[int, int]) -> Contract:
+    return replace(recorded, image_hw=image_hw) if is_larger(recorded.image_hw, image_hw) else recorded
 
 
 def _unbroken(looks: list) -> list[list[Observation]]:

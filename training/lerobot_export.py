@@ -47,7 +47,7 @@ def export(
     """Result of `como bags export`; the folder appears when it is whole."""
     if out.is_file() or (out.exists() and any(out.iterdir())):
         raise ComoError(f"{out} is not an empty folder; give a new one, or remove what is in it")
-    contract, episodes = read_episodes(bags, include_flagged=include_flagged)
+    contract, episodes = read_episodes(bags, include_flagged=include_flagged, as_recorded=True)
     half = out.with_name(f".{out.name}.half")
     shutil.rmtree(half, ignore_errors=True)
     try:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from como_ros.errors import ComoError
+from policies.framing import Crop
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".mov")
 TRUTH = ".truth"
@@ -110,14 +111,10 @@ def _frames_at(path: Path, rate_hz: float, image_hw: tuple[int, int]) -> Iterato
 
 def _resized(image: np.ndarray, image_hw: tuple[int, int]) -> np.ndarray:
     """Centre crop to the asked shape's aspect, then area resize."""
-    h, w = image.shape[:2]
-    scale = min(h / image_hw[0], w / image_hw[1])
-    ch, cw = round(image_hw[0] * scale), round(image_hw[1] * scale)
-    top, left = (h - ch) // 2, (w - cw) // 2
-    crop = image[top : top + ch, left : left + cw]
-    if crop.shape[:2] == image_hw:
-        return crop
-    return cv2.resize(crop, image_hw[::-1], interpolation=cv2.INTER_AREA)
+    part = Crop.of((image.shape[0], image.shape[1]), image_hw).cut(image)
+    if part.shape[:2] == image_hw:
+        return part
+    return np.asarray(cv2.resize(part, image_hw[::-1], interpolation=cv2.INTER_AREA))
 
 
 def read_clips(folder: Path, rate_hz: float, image_hw: tuple[int, int]) -> tuple[list[Clip], list[str]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from como_ros.drivers.realsense import Frame, Intrinsics
 from como_ros.errors import ComoError
+from policies.framing import Crop, fit
 
 
 @dataclass(frozen=True)
@@ -26,37 +27,30 @@ class Framing:
             )
 
     @property
-    def crop(self) -> tuple[int, int, int, int]:
-        """Top, left, height and width of the part that is kept."""
-        (source_h, source_w), (h, w) = self.source_hw, self.image_hw
-        scale = min(source_h / h, source_w / w)
-        kept_h, kept_w = round(h * scale), round(w * scale)
-        return (source_h - kept_h) // 2, (source_w - kept_w) // 2, kept_h, kept_w
+    def crop(self) -> Crop:
+        """The part that is kept."""
+        return Crop.of(self.source_hw, self.image_hw)
 
     def frame(self, frame: Frame) -> Frame:
         """Colour is averaged over the area of a pixel; depth is the measurement at its centre."""
-        depth = frame.depth
-        color = self._fit(frame.color, cv2.INTER_AREA)
-        return replace(
-            frame, color=color, depth=None if depth is None else self._fit(depth, cv2.INTER_NEAREST_EXACT)
-        )
+        depth = None if frame.depth is None else self._sample(frame.depth)
+        return replace(frame, color=fit(frame.color, self.image_hw), depth=depth)
 
-    def _fit(self, pixels: np.ndarray, interpolation: int) -> np.ndarray:
-        top, left, height, width = self.crop
-        part = pixels[top : top + height, left : left + width]
-        return np.asarray(cv2.resize(part, self.image_hw[::-1], interpolation=interpolation))
+    def _sample(self, depth: np.ndarray) -> np.ndarray:
+        part = self.crop.cut(depth)
+        return np.asarray(cv2.resize(part, self.image_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
 
     def intrinsics(self, pinhole: Intrinsics) -> Intrinsics:
         """Of the picture that `frame` makes; whole numbers are the centres of pixels."""
-        top, left, height, width = self.crop
+        crop = self.crop
         h, w = self.image_hw
-        x, y = w / width, h / height
+        x, y = w / crop.width, h / crop.height
         return replace(
             pinhole,
             width=w,
             height=h,
             fx=pinhole.fx * x,
             fy=pinhole.fy * y,
-            cx=(pinhole.cx - left + 0.5) * x - 0.5,
-            cy=(pinhole.cy - top + 0.5) * y - 0.5,
+            cx=(pinhole.cx - crop.left + 0.5) * x - 0.5,
+            cy=(pinhole.cy - crop.top + 0.5) * y - 0.5,
         )

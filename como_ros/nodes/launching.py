@@ -24,6 +24,7 @@ ABOUT = {
     "robot_host": "address of the robot's controller",
     "robot": "panda or fr3: whose limits hold",
     "serials": "camera serials FRONT,WRIST",
+    "cameras": "ours, or others: their driver runs already and publishes under the same names",
     "console": "true serves the operator's page",
     "host": "address of the page; beyond this machine it needs a token in COMO_CONSOLE_TOKEN",
     "port": "port of the page",

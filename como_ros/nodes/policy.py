@@ -36,6 +36,7 @@ from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import Refused, publisher, subscription
 from policies import runtime
 from policies.chunks import ChunkScheduler, ScheduleConfig
+from policies.framing import fit
 from policies.spaces import (
     ACTION_DIM,
     CAMERAS,
@@ -107,7 +108,7 @@ class PolicyNode(Node):
 
     def _on_image(self, camera: str, message: Any) -> None:
         key, stamp_ns, image = wire.decode(f"/{camera}/color/image_raw", message)
-        self._timeline.push(key, stamp_ns, image)
+        self._timeline.push(key, stamp_ns, fit(image, self._policy.contract.image_hw))
         self._newest[camera] = stamp_ns
         self._wake.set()
 

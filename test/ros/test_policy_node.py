@@ -126,7 +126,16 @@ def test_frozen_cameras_make_it_refuse_cut_the_chunk_short_and_recover(
     wait_until(lambda: len(chunks) > count and said(health) == "running", "recovery")
 
 
-def test_images_of_another_size_are_refused_by_name_and_nothing_is_sent(probe, processes, station, bundle):
+def test_larger_pictures_of_another_driver_are_cut_and_shrunk(probe, processes, station, bundle):
+    """As realsense2_camera publishes them, which knows nothing of contracts."""
+    chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
+    station.image_hw = (480, 640)
+    processes.node("policy", bundle=f'"{bundle}"')
+    armed(station, health)
+    wait_until(lambda: len(chunks) >= 3, "chunks", 60)
+
+
+def test_smaller_images_are_refused_by_name_and_nothing_is_sent(probe, processes, station, bundle):
     chunks, health = probe.listen("/arm/command/chunk"), probe.listen("/diagnostics")
     station.image_hw = (64, 64)
     processes.node("policy", bundle=f'"{bundle}"')

@@ -42,6 +42,14 @@ def test_before_the_first_gripper_command_the_measured_width_holds(tmp_path):
     assert episode.states[:, GRIPPER].tolist() == pytest.approx([0.08] * 11)
 
 
+def test_pictures_that_nobody_framed_are_learned_from_at_the_usual_size(tmp_path):
+    write_episode(tmp_path / "a", image_hw=(240, 320))
+    contract, (episode,) = load_episodes(tmp_path)
+    assert contract.image_hw == (128, 128)
+    assert episode.images["front"].shape == (11, 128, 128, 3)
+    assert episode.images["wrist"][:, 5, 7, 0].tolist() == list(range(0, 101, 10))
+
+
 def test_episodes_that_ended_badly_are_left_out(tmp_path, capsys):
     write_episode(tmp_path / "a", "failure: dropped")
     with pytest.raises(ValueError, match="no good episodes"):

@@ -8,6 +8,7 @@ from como_ros.errors import ComoError
 
 pytest.importorskip("cv2")
 from como_ros.drivers.framing import Framing
+from policies.framing import fit
 
 PINHOLE = Intrinsics(640, 480, 600.0, 610.0, 321.5, 236.5)
 
@@ -59,3 +60,9 @@ def test_the_camera_s_own_size_changes_nothing():
 def test_a_size_that_does_not_fit_is_refused(image_hw):
     with pytest.raises(ComoError, match=r"does not fit into the camera's \[480, 640\]"):
         Framing((480, 640), image_hw)
+
+
+def test_a_picture_that_is_not_larger_stays_as_it_is():
+    for image_hw in ((128, 128), (100, 640), (64, 64)):
+        image = np.ones((*image_hw, 3), np.uint8)
+        assert fit(image, (128, 128)) is image

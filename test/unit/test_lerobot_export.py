@@ -81,6 +81,12 @@ def test_an_action_is_the_set_point_due_at_the_next_row(bags, tmp_path):
     assert actions[len(first) - 1, GRIPPER] == pytest.approx(first.command_widths[-1])
 
 
+def test_pictures_keep_the_size_they_were_recorded_at(tmp_path):
+    write_episode(tmp_path / "bags/a", image_hw=(240, 320))
+    export(tmp_path / "bags", tmp_path / "out")
+    assert film_of(tmp_path / "out", "front")[0][1].shape == (240, 320, 3)
+
+
 def test_every_frame_is_in_the_film_at_the_time_its_row_says(bags, tmp_path):
     export(bags, tmp_path / "out")
     rows, film, (_, episodes) = (

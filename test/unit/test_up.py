@@ -168,6 +168,11 @@ def test_the_lab_comes_first_and_only_where_asked_for(tmp_path):
     assert "lab" not in [p.name for p in graph("autonomous", real)]
 
 
+def test_cameras_that_others_drive_need_neither_node_nor_serials():
+    names = [process.name for process in graph("teleop", Deployment(cameras="others", device="gamepad"))]
+    assert names == ["arm", "supervisor", "teleop", "recorder"]
+
+
 def test_a_device_beside_a_policy_lets_a_person_take_over(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     deployment = Deployment(lab=True, bundle=str(tmp_path), device="scripted")
@@ -191,6 +196,11 @@ def test_arm_policy_and_recorder_are_told_which_robot_it_is(tmp_path):
         ("autonomous", Deployment(lab=True, bundle="/nowhere"), "/nowhere is no bundle: it has no manifest"),
         ("teleop", Deployment(serials=("1", "2")), "the scripted teleop device only drives the lab"),
         ("teleop", Deployment(device="gello", serials=("1",)), "1 camera serials given for 2 cameras"),
+        (
+            "teleop",
+            Deployment(device="gello", cameras="his"),
+            "cameras 'his' are not known; known: ours, others",
+        ),
     ],
 )
 def test_a_choice_that_cannot_work_is_refused_with_the_remedy(scenario, deployment, sentence):
