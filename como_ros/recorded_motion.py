@@ -16,6 +16,10 @@ from policies.timeline import EE_POSE, interpolate_pose7
 KEYS = ("command_pose", "command_width", EE_POSE)
 SHORTEST = 10
 """Set-points below which there is no motion to speak of."""
+GAP_S = 0.2
+"""Between two poses farther apart in time nobody knows the way."""
+STILL_M, STILL_RAD = 0.01, 0.05
+"""Set-points no farther apart on both sides of a gap are an operator's pause: the arm stood meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,26 @@ class Track:
         begun_s, ends_s = self.times_s[after - 1 : after + 1]
         share = (time_s - begun_s) / (ends_s - begun_s)
         return interpolate_pose7(self.poses7[after - 1], self.poses7[after], share)
+
+    def knows(self, time_s: float) -> bool:
+        """Whether there are poses shortly before and shortly after."""
+        after = bisect_right(self.times_s, time_s)
+        if after == 0 or after == len(self.times_s):
+            return bool(np.abs(self.times_s - time_s).min() <= GAP_S)
+        return bool(self.times_s[after] - self.times_s[after - 1] <= GAP_S)
+
+    def holes(self) -> list[str]:
+        """Gaps over which the way is not known, in words."""
+        said = []
+        for place in np.flatnonzero(np.diff(self.times_s) > GAP_S).tolist():
+            before7, after7 = self.poses7[place], self.poses7[place + 1]
+            way_m = float(np.linalg.norm(after7[:3] - before7[:3]))
+            turn_rad = 2 * float(np.arccos(np.clip(abs(before7[3:] @ after7[3:]), 0, 1)))
+            if way_m > STILL_M or turn_rad > STILL_RAD:
+                begun_s, ends_s = self.times_s[place : place + 2]
+                apart = f"{way_m * 1e3:.0f} mm and {np.degrees(turn_rad):.0f} degrees apart"
+                said.append(f"from {begun_s:.2f} to {ends_s:.2f} s, {apart}")
+        return said
 
 
 @dataclass(frozen=True)
@@ -55,7 +79,7 @@ class Motion:
 
 
 def read_motion(episode: Path) -> Motion:
-    """Refuses what an operator did not drive, or of which it is not known where the arm was."""
+    """Refuses what no operator drove, what has holes, and what does not say where the arm was."""
     found: dict[str, list[tuple[int, Any]]] = {key: [] for key in KEYS}
     for key, stamp_ns, value in bags.read_events(episode, KEYS):
         found[key].append((stamp_ns, value))
@@ -69,7 +93,13 @@ def read_motion(episode: Path) -> Motion:
         raise BagError(f"{episode} does not say where the arm was; give an episode with /arm/ee_pose")
     start_ns = poses[0][0]
     widths = tuple(((stamp - start_ns) / 1e9, float(width)) for stamp, width in found["command_width"])
-    return Motion(_track(poses, start_ns), _track(found[EE_POSE], start_ns), widths)
+    commanded = _track(poses, start_ns)
+    if holes := commanded.holes():
+        raise BagError(
+            f"{episode} lacks set-points {'; '.join(holes)}: what the arm did between them is not known, and "
+            "no way is made up; leave the episode out"
+        )
+    return Motion(commanded, _track(found[EE_POSE], start_ns), widths)
 
 
 def _track(rows: list[tuple[int, Any]], start_ns: int) -> Track:
@@ -80,7 +110,10 @@ def _track(rows: list[tuple[int, Any]], start_ns: int) -> Track:
 
 
 def errors_mm(recorded: Track, again: Track, until_s: float) -> np.ndarray:
-    """(N,) distances between both end effectors at the moments of the recording."""
+    """(N,) distances between both end effectors at those moments of the recording at which both are known."""
     times = recorded.times_s[(recorded.times_s >= 0) & (recorded.times_s <= until_s)]
-    pairs = [(recorded.at(time)[:3], again.at(time)[:3]) for time in times.tolist()]
+    known = [time for time in times.tolist() if again.knows(time)]
+    if not known:
+        raise BagError("the arm said nothing of where it was while the motion was driven again")
+    pairs = [(recorded.at(time)[:3], again.at(time)[:3]) for time in known]
     return np.array([np.linalg.norm(one - other) for one, other in pairs]) * 1e3
