@@ -23,6 +23,9 @@ from policies.spaces import CAMERAS, INSTRUCTION, Contract, image_key
 DISCARDED = "discarded"
 """Folder beside the episodes that takes those the operator threw away."""
 
+HURRY_NS = 200_000_000
+"""Where a message has waited so long, size matters less than time: what waits is lost with this process."""
+
 COLOUR_KEYS = tuple(map(image_key, CAMERAS))
 
 Item = tuple[str, int, bytes]
@@ -114,6 +117,7 @@ class Recording:
 
     def _store(self, topic: str, arrived_ns: int, cdr: bytes) -> None:
         """What is being written still counts as queued: it takes memory until it is done."""
+        self._writer.hurry(time.time_ns() - arrived_ns > HURRY_NS)
         self._writer.write(topic, arrived_ns, cdr)
         self._learn(topic, cdr)
         with self._change:
