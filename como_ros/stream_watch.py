@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from como_ros import wire
 from policies.spaces import Contract
-from policies.timeline import observation_streams
+from policies.timeline import EE_POSE, observation_streams
 
 WINDOW_S = 1.0
 """What a stream is judged by."""
@@ -25,6 +25,8 @@ SLOW = 1.5
 """Times its usual interval."""
 HELD_UP_S = 0.3
 """A check so late says nothing: messages may be waiting."""
+WRENCH = "wrench"
+"""The arm's stamped stream that no observation needs."""
 ENOUGH = 5
 """Messages that a usual interval is known by."""
 _STAMPS = struct.Struct(">iI"), struct.Struct("<iI")
@@ -118,25 +120,34 @@ class _Stream:
 
 
 class StreamWatch:
-    """All streams of the wire that are stamped at capture; those an observation needs may not be missing."""
+    """All streams of the wire that are stamped at capture.
+
+    Those an observation needs may not be missing, nor those that were there before or that somebody offers.
+    """
 
     def __init__(self, contract: Contract) -> None:
         needed = observation_streams(contract)
         ages = {key: stream.max_age_ns / 1e9 for key, stream in needed.items()}
         image_age_s = max(ages.values())
         self._streams: dict[str, _Stream] = {}
-        self._needed = {topic.name for topic in wire.TOPICS.values() if topic.key in needed}
+        self._expected = {topic.name for topic in wire.TOPICS.values() if topic.key in needed}
         for topic in wire.TOPICS.values():
             if topic.qos == "sensor":
                 age_s = ages.get(topic.key, image_age_s)
                 self._streams[topic.name] = _Stream(topic.key, age_s, 1 / contract.action_rate_hz, True)
-            elif topic.name in self._needed:
-                self._streams[topic.name] = _Stream(topic.key, ages[topic.key], 1 / topic.rate_hz, False)
+            elif topic.key in ages or topic.key == WRENCH:
+                age_s = ages.get(topic.key, ages[EE_POSE])
+                self._streams[topic.name] = _Stream(topic.key, age_s, 1 / topic.rate_hz, False)
         self._checked_s = self._begun_s = 0.0
         self._flags: dict[tuple[str, str], tuple[float, float, str]] = {}
 
-    def begin(self, now_s: float) -> None:
-        """An episode begins; what is usual of a stream is remembered."""
+    def hear(self, topic: str) -> None:
+        """A message that no episode takes: its stream is there, and may not be missing in the next one."""
+        self._expected.add(topic)
+
+    def begin(self, now_s: float, offered: Collection[str] = ()) -> None:
+        """An episode begins; of `offered` there are publishers. What is usual of a stream is remembered."""
+        self._expected.update(offered)
         for stream in self._streams.values():
             stream.begin(now_s)
         self._begun_s = self._checked_s = now_s
@@ -144,6 +155,7 @@ class StreamWatch:
 
     def note(self, topic: str, now_s: float, arrived_ns: int, cdr: bytes) -> None:
         """One message has arrived."""
+        self.hear(topic)
         stream = self._streams.get(topic)
         if stream is not None and (captured_ns := stamp_in(cdr)) is not None:
             stream.note(now_s, arrived_ns, captured_ns)
@@ -162,16 +174,17 @@ class StreamWatch:
         held_up, self._checked_s = now_s - self._checked_s > HELD_UP_S, now_s
         if held_up:
             return ()
-        watched = [
-            stream for name, stream in self._streams.items() if stream.received or name in self._needed
-        ]
-        found = [(stream.key, *fault) for stream in watched for fault in stream.faults(now_s)]
+        found = [(stream.key, *fault) for stream in self._watched for fault in stream.faults(now_s)]
         for key, kind, size, words in found:
             first_s, worst, _ = self._flags.get((key, kind), (now_s - self._begun_s, -1.0, ""))
             if size > worst:
                 self._flags[key, kind] = first_s, size, words
         lost = [f"{key} {words}" for (key, kind), (_, _, words) in self._flags.items() if kind == "lost"]
         return (*(f"{key} {words}" for key, _, _, words in found), *lost)
+
+    @property
+    def _watched(self) -> list[_Stream]:
+        return [stream for name, stream in self._streams.items() if name in self._expected]
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -182,15 +195,14 @@ class StreamWatch:
         )
 
     def figures(self, now_s: float) -> dict[str, float | int]:
-        """Rate, longest silence, age and losses of every stream that has been heard."""
+        """Rate, longest silence, age and losses of every stream that is there or should be."""
         told: dict[str, float | int] = {}
-        for stream in self._streams.values():
-            if stream.received:
-                stream.forget(now_s)
-                told |= {
-                    f"{stream.key} Hz": len(stream.recent) / WINDOW_S,
-                    f"{stream.key} longest_gap_s": stream.gap_s,
-                    f"{stream.key} age_ms": stream.age_s() * 1e3,
-                    f"{stream.key} lost": stream.lost,
-                }
+        for stream in self._watched:
+            stream.forget(now_s)
+            told |= {
+                f"{stream.key} Hz": len(stream.recent) / WINDOW_S,
+                f"{stream.key} longest_gap_s": max(stream.gap_s, now_s - stream.heard_s),
+                f"{stream.key} age_ms": stream.age_s() * 1e3,
+                f"{stream.key} lost": stream.lost,
+            }
         return told

@@ -132,6 +132,8 @@ class RecorderNode(Node):
                 self._lose(topic, missing)
             if not self._recording.put(topic, arrived_ns, cdr):
                 self._watch.lose(topic, 1, now_s)
+        else:
+            self._watch.hear(topic)
 
     def _missing(self, topic: str, info: Any) -> int:
         """Lost before this one, by number; that a full queue was overwritten nobody else tells."""
@@ -173,7 +175,7 @@ class RecorderNode(Node):
             calibration=self._calibration,
             **_seed(self._config.lab_control),
         )
-        self._watch.begin(time.monotonic())
+        self._watch.begin(time.monotonic(), [name for name in wire.TOPICS if self.count_publishers(name)])
         self._complaints = ()
         for topic in LATCHED & set(self._latest):
             self._recording.put(topic, time.time_ns(), self._latest[topic])

@@ -78,6 +78,23 @@ def test_a_stream_that_never_came_is_silent_and_one_that_nobody_needs_is_not():
     assert [flag.split(" for")[0] for flag in station.watch.flags] == ["images/front silent"]
 
 
+def test_a_stream_that_died_before_the_episode_is_named_though_no_observation_needs_it():
+    depth, wrench, info = (
+        "/wrist/aligned_depth_to_color/image_raw",
+        "/arm/external_wrench",
+        "/front/color/camera_info",
+    )
+    station = Station()
+    station.watch.hear(depth)
+    station.send(wrench)
+    station.watch.begin(station.now_s, [info])
+    station.run(2.0)
+    flagged = {flag.split(" silent")[0] for flag in station.watch.flags}
+    assert flagged == {"depth/wrist", "wrench", "camera_info/front"}
+    assert station.first("depth/wrist silent for") - 5.0 < 0.7
+    assert station.watch.figures(station.now_s)["depth/wrist Hz"] == 0
+
+
 def test_frames_that_come_too_late_are_named_with_their_age():
     station = Station()
     station.run(2.0)
