@@ -8,6 +8,7 @@ silent, late, slow or lossy is named there at once and flags the episode.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
 from como_ros import wire
-from como_ros.bag_writer import INTERRUPTED, BagError
+from como_ros.bag_writer import INTERRUPTED, BagError, git_hash
 from como_ros.lab.client import LabClient
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
@@ -35,6 +36,8 @@ WATCH_S = 0.1
 """Between two looks at the streams."""
 FILLED = 0.5
 """Share of the queue from which on the disk is said to be behind: before anything is lost."""
+AGAIN_S = 4.0
+"""A request repeated so soon is the same one, asked again because its answer was lost on the way."""
 KEPT_AS = {"keep": "kept", "keep_success": "success", "keep_failure": "failure"}
 """Services that end an episode and the outcome they give it; a failure is kept but not learned from."""
 LATCHED = {name for name, topic in wire.TOPICS.items() if topic.qos == "state"}
@@ -65,9 +68,12 @@ class RecorderNode(Node):
         super().__init__("recorder")
         self._config = declare_config(self, RecorderConfig)
         self._calibration = _text_of(self._config.calibration)
+        git_hash()  # takes a process of its own; later nobody need wait for it
         self._shelf = EpisodeShelf(Path(self._config.out), self._config.min_free_gb)
         self._recording: Recording | None = None
         self._failure = ""
+        self._answered = ("", "", 0.0)
+        """The last request, what it was told, and when."""
         self._latest: dict[str, bytes] = {}
         self._heard: dict[str, Any] = {}
         self._numbering: dict[str, Numbering] = {}
@@ -77,10 +83,10 @@ class RecorderNode(Node):
         self._health = HealthReporter(self, self._report)
         for name in wire.TOPICS:
             self._listen(name)
-        trigger(self, "/recorder/start", self._start)
+        self._offer("start", self._start)
         for name, outcome in KEPT_AS.items():
-            trigger(self, f"/recorder/{name}", partial(self._keep, outcome))
-        trigger(self, "/recorder/discard", self._discard)
+            self._offer(name, partial(self._keep, outcome))
+        self._offer("discard", self._discard)
         every(self, 1.0, self._publish_state)
         every(self, WATCH_S, self._look)
         self._publish_state()
@@ -161,6 +167,18 @@ class RecorderNode(Node):
             self._health.publish()
 
     # Episodes
+
+    def _offer(self, name: str, act: Callable[[], str]) -> None:
+        """Asked twice at once, it is done once and answered twice."""
+
+        def answer() -> str:
+            before, told, at_s = self._answered
+            if before != name or time.monotonic() - at_s > AGAIN_S:
+                told = act()
+            self._answered = name, told, time.monotonic()
+            return told
+
+        trigger(self, f"/recorder/{name}", answer)
 
     def _start(self) -> str:
         if self._recording is not None:

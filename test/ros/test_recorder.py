@@ -1,5 +1,6 @@
 """The recorder as its own process, fed by another process over Fast DDS."""
 
+import re
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from std_msgs.msg import String
 
 from como_ros import bags
 from como_ros.bag_checks import check_episode
+from como_ros.nodes.recorder import AGAIN_S
 
 TRAFFIC = str(Path(__file__).parents[1] / "ros_traffic.py")
 
@@ -72,6 +74,23 @@ def test_what_was_flushed_survives_a_kill(moment, processes, probe, traffic, tmp
     assert counts(episode)["joints"] > moment / 5
 
 
+def test_a_recorder_started_again_after_a_kill_listens_where_nobody_sends_to_the_dead_one(
+    processes, probe, tmp_path
+):
+    """Its port in shared memory would be removed under it by those who still know the dead one."""
+    said, ports = probe.listen("/recorder/state"), []
+    for _ in range(2):
+        recorder, before = processes.node("recorder", out=tmp_path), len(said)
+        wait_until(lambda before=before: len(said) > before, "the recorder's state")
+        maps = Path(f"/proc/{recorder.pid}/fd")
+        open_files = [Path(path).resolve().name for path in maps.iterdir()]
+        ports.append({name for name in open_files if re.fullmatch(r"fastdds_port(?!70)\d+_el", name)})
+        recorder.kill()
+        recorder.wait(timeout=60)
+    assert len(ports[0]) == len(ports[1]) == 1
+    assert ports[0] != ports[1]
+
+
 def test_a_stop_signal_closes_the_bag_cleanly(processes, probe, traffic, tmp_path):
     heard = probe.listen("/arm/joint_states")
     recorder = processes.node("recorder", out=tmp_path)
@@ -85,13 +104,25 @@ def test_a_stop_signal_closes_the_bag_cleanly(processes, probe, traffic, tmp_pat
     assert counts(tmp_path / "episode_000000")["joints"] > 50
 
 
+def test_who_asks_twice_at_once_begins_one_episode_and_who_asks_later_is_refused(probe, processes, tmp_path):
+    processes.node("recorder", out=tmp_path)
+    begun = probe.call("/recorder/start")
+    assert begun == (True, f"recording {tmp_path / 'episode_000000'}")
+    assert probe.call("/recorder/start") == begun
+    time.sleep(AGAIN_S)
+    refused, why = probe.call("/recorder/start")
+    assert not refused
+    assert "episode_000000 is being recorded" in why
+    kept = probe.call("/recorder/keep")
+    assert kept[0]
+    assert probe.call("/recorder/keep") == kept
+    assert not probe.call("/recorder/discard")[0]
+
+
 def test_discarded_episodes_are_moved_aside_and_their_number_is_not_used_again(probe, processes, tmp_path):
     states = probe.listen("/recorder/state")
     processes.node("recorder", out=tmp_path)
     assert probe.call("/recorder/start")[0]
-    refused, why = probe.call("/recorder/start")
-    assert not refused
-    assert "episode_000000 is being recorded" in why
     assert probe.call("/recorder/discard")[0]
     assert bags.episodes(tmp_path) == []
     assert (tmp_path / "discarded" / "episode_000000").is_dir()
@@ -99,7 +130,6 @@ def test_discarded_episodes_are_moved_aside_and_their_number_is_not_used_again(p
     wait_until(lambda: states[-1][1].data == "recording episode_000001", "the next episode")
     assert probe.call("/recorder/keep")[0]
     wait_until(lambda: states[-1][1].data == "idle", "the end of the episode")
-    assert not probe.call("/recorder/keep")[0]
 
 
 def test_the_operators_verdict_is_the_episodes_outcome(probe, processes, tmp_path):
