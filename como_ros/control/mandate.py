@@ -31,15 +31,21 @@ class Mandate:
         """How often the state has changed, the supervisor's death among them."""
         self.alarm = ""
         """What a person must look at before the arm is armed again, or nothing."""
+        self.alarms, self.last_alarm = 0, ""
+        """So many so far; while nobody drives, the next heartbeat ends one."""
         self.hindrance = ""
         """Why the arm cannot follow for the moment, or nothing; whoever drives the arm says so."""
         self.barred = False
         """Whether `teleop` and `policy` wait to be armed again."""
+        self.longest_silence_ns = 0
+        """Between two words of the supervisor."""
         self._heard_ns = self._watched_ns = -(10**18)
 
     def hear(self, state: str, now_ns: int) -> None:
         """The supervisor's word."""
         self.watch(now_ns)
+        if self.state:
+            self.longest_silence_ns = max(self.longest_silence_ns, now_ns - self._heard_ns)
         self._heard_ns, self.late = now_ns, False
         if state in (STOPPED, READY):
             self.barred, self.alarm = False, ""
@@ -60,9 +66,10 @@ class Mandate:
         self.state, self.barred, self.released = "", True, False
         self.changes += 1
 
-    def bar(self, why: str = "") -> None:
-        """Wait to be armed again, with an alarm or without one."""
-        self.barred, self.alarm = True, why or self.alarm
+    def bar(self, why: str) -> None:
+        """An alarm: wait until the supervisor has stopped and somebody arms again."""
+        self.alarms += not self.alarm
+        self.barred, self.alarm, self.last_alarm = True, why, why
 
     def begin_anew(self, rearm: bool) -> None:
         """After a start, a reconnection or a fault; `rearm` unless the arm was never out of control."""

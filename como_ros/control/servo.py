@@ -45,8 +45,9 @@ class ServoConfig:
     """Silence of a driving operator, two periods at 20 Hz, after which the arm holds."""
     heartbeat_late_s: float = 0.1
     """Silence of the supervisor, five beats, after which the arm holds until it is heard again."""
-    heartbeat_timeout_s: float = 0.3
-    """Silence that counts as its death: the arm must be armed again."""
+    heartbeat_timeout_s: float = 1.0
+    """Silence that counts as its death: the arm must be armed again. A program that joins the network can
+    delay the beats by a third of a second."""
     max_early_s: float = 1.0
     """Commands due later than this are refused: some clock has jumped."""
     max_dt_s: float = 0.02

@@ -132,7 +132,7 @@ def test_stop_brakes_within_100_ms_and_the_old_chunk_does_not_resume_when_re_arm
     assert bench.servo.reason == "no chunk commanded yet"
 
 
-def test_a_silent_supervisor_leaves_the_arm_standing_within_200_ms_and_counts_as_dead_after_300():
+def test_a_silent_supervisor_leaves_the_arm_standing_within_200_ms_and_counts_as_dead_after_a_second():
     bench = Bench("policy")
     bench.chunk()
     bench.step(30)
@@ -141,7 +141,7 @@ def test_a_silent_supervisor_leaves_the_arm_standing_within_200_ms_and_counts_as
     assert bench.servo.activity == FOLLOWING
     bench.step(9)
     assert (bench.speed, bench.servo.reason, bench.servo.halted) == (0, "supervisor late", "")
-    bench.step(13)
+    bench.step(83)
     assert (bench.servo.reason, bench.servo.halted) == ("supervisor silent", "supervisor silent")
     bench.supervised = True
     bench.step(1)
@@ -196,7 +196,7 @@ def test_what_the_loop_itself_slept_through_is_no_silence_of_the_supervisor():
     bench.supervised = False
     bench.step(7)
     assert bench.servo.mandate.pause == ""
-    bench.step(25)
+    bench.step(95)
     assert bench.servo.reason == "supervisor silent"
 
 
@@ -212,7 +212,7 @@ def test_after_a_fault_nothing_moves_until_the_supervisor_arms_again():
 def test_a_heartbeat_that_returns_armed_moves_nothing():
     bench = Bench("policy")
     bench.supervised = False
-    bench.step(60)
+    bench.step(110)
     assert bench.servo.reason == "supervisor silent"
     bench.supervised = True
     stays_until_armed_again(bench)
@@ -400,7 +400,7 @@ def test_a_reset_while_ready_lets_the_next_arming_count():
 def test_a_heartbeat_lost_while_homing_needs_arming_too():
     bench = Bench("ready")
     bench.supervised = False
-    bench.step(60)
+    bench.step(110)
     bench.servo.reset(START, bench.now_ns)
     bench.supervised, bench.state = True, "policy"
     stays_until_armed_again(bench)
@@ -688,13 +688,36 @@ def test_twelve_seconds_of_chunks_stay_within_the_robots_tables_and_switch_softl
     assert {row["id"] for row in rows} >= {"switch", "panda translation jerk", "fr3 rotation acceleration"}
 
 
+def test_an_alarm_while_nobody_drives_ends_by_itself_but_is_counted_and_remembered():
+    bench = Bench("ready")
+    for _ in range(2):
+        bench.servo.raise_alarm("clock jumps", "the system clock jumped by +1.00 s")
+        bench.step(2)
+        assert bench.servo.mandate.alarm == ""
+    assert (bench.servo.mandate.alarms, bench.servo.counters["clock jumps"]) == (2, 2)
+    assert bench.servo.mandate.last_alarm == "the system clock jumped by +1.00 s"
+
+
+def test_a_robot_that_is_silent_for_a_moment_is_waited_for_and_the_next_command_goes_on():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(30)
+    bench.servo.mandate.hindrance = "the robot is silent"
+    bench.step(10)
+    assert (bench.speed, bench.servo.reason, bench.servo.halted) == (0, "the robot is silent", "")
+    bench.servo.mandate.hindrance = ""
+    bench.chunk()
+    bench.step(10)
+    assert bench.speed > 0
+
+
 def test_a_supervisor_wrongly_taken_for_dead_is_told_that_the_arm_waits_to_be_armed():
     bench = Bench("policy")
     bench.chunk()
     bench.step(20)
     assert bench.servo.mandate.unheard == ""
     bench.supervised = False
-    bench.step(40)
+    bench.step(110)
     bench.supervised = True
     bench.step(1)
     assert bench.servo.mandate.unheard == "waiting to be armed again"
