@@ -90,6 +90,12 @@ ROWS = {
         "200 ms",
         "SIGKILL to standstill of the arm's body",
     ),
+    "robot silent": Row(
+        "the robot falls silent (cable, controller)",
+        "the set-point holds after 100 ms and goes on if the robot does; after 500 ms an alarm stops the run",
+        "600 ms",
+        "last sign of life to the alarm",
+    ),
     "packets": Row(
         "commands to the robot lost (`communication_constraints_violation`)",
         "the arm stops, says why, recovers on consent",

@@ -94,6 +94,8 @@ class ArmState:
     """One look at the arm."""
 
     stamp_ns: int
+    robot_s: float
+    """The same moment by the robot's own clock, which stands still while the robot is not heard."""
     q: np.ndarray
     dq: np.ndarray
     pose7: np.ndarray
@@ -180,6 +182,7 @@ class FrankaArm:
         ee = state.O_T_EE
         return ArmState(
             stamp_ns=time.time_ns(),
+            robot_s=state.time.to_sec(),
             q=np.array(state.q),
             dq=np.array(state.dq),
             pose7=np.concatenate([ee.translation, ee.quaternion]),
@@ -266,7 +269,12 @@ class FrankaArm:
         """Clear a reflex, or connect anew when the connection is lost; does not take control."""
         self._tracker = None
         try:
-            if self._robot.state.robot_mode == RobotMode.UserStopped:
+            mode = self._robot.state.robot_mode
+        except FRANKY_ERRORS:  # a dead connection is told in several ways
+            self.__init__(self.config)  # type: ignore[misc]
+            return
+        try:
+            if mode == RobotMode.UserStopped:
                 raise ArmError("the user stop is pressed; release it, then recover")
             if self._robot.recover_from_errors():
                 if not self._configured:  # the last connection ended on the way

@@ -10,6 +10,7 @@ from como_ros.control.homing import HOME_Q, JointMove, refusal
 from como_ros.control.limits import RobotLimits
 from como_ros.drivers.franka import FrankaArm
 from como_ros.drivers.gripper import Hand
+from como_ros.errors import ComoError
 from policies.spaces import GRIPPER_MAX_M
 
 SETTLE_NS = 600_000_000
@@ -31,6 +32,7 @@ class HomeRun:
         self._start = arm.read().q
         arm.track_joints()
         self._move = JointMove(self._start, np.array(HOME_Q), now_ns)
+        self._waits_at: np.ndarray | None = None
 
     def refusal(self, now_ns: int) -> str:
         """Why the next set-point may not be sent, or nothing."""
@@ -38,6 +40,8 @@ class HomeRun:
 
     def step(self, arm: FrankaArm, now_ns: int) -> str:
         """Send the next set-point; says how it ended, or nothing while it goes on."""
+        if self._waits_at is not None:
+            self._waits_at, self._move = None, JointMove(arm.read().q, np.array(HOME_Q), now_ns)
         arm.set_joint_target(*self._move.at(now_ns))
         if now_ns < self._move.end_ns:
             return ""
@@ -45,6 +49,21 @@ class HomeRun:
         if self.off_rad >= CLOSE_RAD and now_ns <= self._move.end_ns + SETTLE_NS:
             return ""
         return f"home, {self.off_rad * 1e3:.1f} mrad off; {self.hand}"
+
+    def wait(self, arm: FrankaArm, now_ns: int) -> None:
+        """Stand at the set-point; the next step begins a new sweep from where the arm is then."""
+        if self._waits_at is None:
+            self._waits_at = self._move.at(now_ns)[0]
+        arm.set_joint_target(self._waits_at, np.zeros(7))
+
+    def end(self, done: str, why: str) -> None:
+        """Tell whoever waits how it ended, or why it was broken off."""
+        if why:
+            self.answer.set_exception(ComoError(f"homing was broken off: {why}"))
+        elif self.off_rad < FAR_RAD:
+            self.answer.set_result(done)
+        else:
+            self.answer.set_exception(ComoError(f"not {done}; is something in the way of the arm?"))
 
 
 def open_hand(hand: Hand, released: bool) -> str:

@@ -1,4 +1,4 @@
-"""The arm on the wire: state out at the loop's rate, commands in, home and recover as services.
+"""The arm on the wire: state out at the loop's rate, commands in; home and recover as services.
 
 Callbacks only translate and hand over; the control loop has a thread of its own. There is one executor thread
 only: several, run before others, starve each other of the interpreter. A commander of chunks that offers the
@@ -23,10 +23,12 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from como_ros import wire
+from como_ros.control.mandate import Mandate
 from como_ros.control.servo import ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.speakers import ALONE_NS, CHUNKS_ALONE_NS, Speakers, Turns
-from como_ros.drivers.arm_loop import CONNECTING, FAULT, TRACKING, ArmLoop, LoopConfig
+from como_ros.drivers.arm_loop import CONNECTING, FAULT, ArmLoop, LoopConfig
+from como_ros.drivers.errands import HOMING
 from como_ros.drivers.franka import ArmState, FrankaConfig
 from como_ros.drivers.priority import run_before_others
 from como_ros.errors import ComoError
@@ -89,7 +91,7 @@ class ArmNode(Node):
         self._wrench_out = publisher(self, "/arm/external_wrench")
         self._loop = ArmLoop(self._config.loop(), self._report)
         self._health = HealthReporter(self, self._diagnose)
-        self._told = ("", "")
+        self._told: tuple[str, str, int, str] = ("", "", 0, "")
         self._subscribe()
         self._offer("/arm/home", self._loop.home)
         self._offer("/arm/recover", self._loop.recover)
@@ -186,21 +188,31 @@ class ArmNode(Node):
         loop = self._loop
         if loop.mode in (CONNECTING, FAULT) or loop.servo is None:
             return f"{loop.mode}: {loop.fault or 'looking for the arm'}"
-        reason, fault = loop.servo.reason, loop.hand.fault
+        reason = loop.servo.reason
         said = f"{loop.mode}, {loop.servo.activity}" + (f": {reason}" if reason else "")
-        return said + (f"; {fault}" if fault else "")
+        return "; ".join(filter(None, (said, loop.link.complaint, loop.hand.fault)))
 
     @property
     def _driver(self) -> str:
-        return self._loop.pace.driver if self._loop.mode == TRACKING else ""
+        return "" if self._loop.mode in (CONNECTING, FAULT, HOMING) else self._loop.pace.driver
+
+    @property
+    def _mandate(self) -> Mandate | None:
+        return self._loop.servo.mandate if self._loop.servo else None
 
     def _say_changes(self) -> None:
         """Faults and drivers are said at once, not a second later; without its loop the node is no use."""
         if not self._loop.alive:
             raise ComoError("the arm's control loop has ended; its traceback is above, start the node again")
-        told, self._told = self._told, (self._loop.mode, self._driver)
-        if self._told != told:
+        mandate = self._mandate
+        news = (
+            (self._loop.mode, self._driver, mandate.alarms, mandate.unheard) if mandate else ("", "", 0, "")
+        )
+        told, self._told = self._told, news
+        if news != told:
             self._health.publish()
+        if news[2] > told[2] and mandate:
+            self.get_logger().warning(mandate.last_alarm)
         if self._told[0] != told[0]:
             if self._loop.mode == FAULT:  # rclpy wants one severity for each line of code that logs
                 self.get_logger().error(self._sentence())
@@ -208,7 +220,7 @@ class ArmNode(Node):
                 self.get_logger().info(self._sentence())
 
     def _diagnose(self) -> Health:
-        loop, pace = self._loop, self._loop.pace
+        loop, pace, mandate = self._loop, self._loop.pace, self._mandate
         refusal = self._refused.last or (loop.servo.last_refusal if loop.servo else "")
         figures: dict[str, Any] = {
             "mode": loop.mode,
@@ -219,7 +231,9 @@ class ArmNode(Node):
             "success_rate": loop.success_rate,
             "still_since_ns": pace.still_since_ns,
             "driver": self._driver,
-            "alarm": (loop.servo.mandate.alarm or loop.servo.mandate.unheard) if loop.servo else "",
+            "alarm": (mandate.alarm or mandate.unheard) if mandate else "",
+            "last_alarm": mandate.last_alarm if mandate else "",
+            "supervisor_silence_ms": mandate.longest_silence_ns / 1e6 if mandate else 0.0,
             "yielded_ns": pace.yielded_ns,
             "steepest_m_s": pace.peaks.step_m_s,
             "linear": _row(pace.peaks.linear),
@@ -227,11 +241,13 @@ class ArmNode(Node):
             "hand": loop.hand.fault or "ok",
             "commanders_watched": self._commanders.alive,
             "last_refusal": refusal,
-            "auto_cleared": loop.auto_cleared,
+            "auto_cleared": loop.mending.auto_cleared,
+            "robot_silences": loop.link.silences,
             "refused_malformed": self._refused.count,
             **{name.replace(" ", "_"): n for name, n in loop.counters.items()},
         }
-        ok = loop.mode not in (CONNECTING, FAULT) and not loop.hand.fault and not figures["alarm"]
+        faults = (loop.mode in (CONNECTING, FAULT), loop.hand.fault, figures["alarm"], loop.link.complaint)
+        ok = not any(faults)
         return Health(self._sentence(), ok, figures)
 
     def destroy_node(self) -> None:

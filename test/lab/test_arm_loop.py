@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from arm_drive import until
 from lab_server import running_lab
 
 from como_ros.drivers.arm_loop import FAULT, HOMING, TRACKING, ArmLoop, LoopConfig
@@ -19,13 +20,6 @@ from como_ros.errors import ComoError
 def lab():
     with running_lab(seed=3) as lab:
         yield lab
-
-
-def until(true, timeout_s: float = 15.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @contextmanager

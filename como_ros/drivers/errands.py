@@ -1,0 +1,103 @@
+"""What the arm does besides following set-points: it sweeps home."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from como_ros.control.limits import RobotLimits
+from como_ros.control.servo import Servo
+from como_ros.control.supervision import READY, in_words
+from como_ros.drivers.franka import FrankaArm
+from como_ros.drivers.gripper import Hand
+from como_ros.drivers.home_run import HomeRun, open_hand
+from como_ros.errors import ComoError
+
+TRACKING, HOMING = "tracking", "homing"
+HEARSAY_NS = 300_000_000
+"""A call and the words and commands that allow it travel apart: so long may these arrive after it."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """An errand that waits until it is allowed, or refused."""
+
+    answer: Future[str]
+    until_ns: int
+
+
+class Errands:
+    """One at a time; whoever runs it takes the arm back when it is over."""
+
+    def __init__(self, limits: RobotLimits, hand: Hand) -> None:
+        self._limits, self._hand = limits, hand
+        self.mode = ""
+        """homing, or empty."""
+        self._wanted: list[_Wanted] = []
+        self._homing: HomeRun | None = None
+        self._since = 0
+        """Changes of the supervisor's state when the sweep home began."""
+        self._done = self._why = ""
+        """How the sweep ended, or why it was broken off."""
+
+    def want_home(self, answer: Future[str], now_ns: int) -> None:
+        self._wanted.append(_Wanted(answer, now_ns + HEARSAY_NS))
+
+    def answer(self, arm: FrankaArm | None, servo: Servo | None, mode: str, now_ns: int) -> None:
+        """Begin what is allowed by now, refuse what has waited for too long; `mode` is the arm's."""
+        wanted, self._wanted = self._wanted, []
+        for one in wanted:
+            if mode == TRACKING and not _is_time(servo) and now_ns < one.until_ns:
+                self._wanted.append(one)
+                continue
+            try:
+                self._begin(one, arm, servo, mode, now_ns)
+            except ComoError as refusal:
+                one.answer.set_exception(refusal)
+
+    def _begin(
+        self, one: _Wanted, arm: FrankaArm | None, servo: Servo | None, mode: str, now_ns: int
+    ) -> None:
+        if arm is None or servo is None or mode != TRACKING or self.mode or servo.mandate.state != READY:
+            said = (servo.mandate.state if servo else "") or "nothing"
+            raise ComoError(
+                f"homing refused: the arm is {mode} and the supervisor says {said}; "
+                f"it is allowed while the arm is tracking and the supervisor says ready"
+            )
+        self._homing = HomeRun(arm, self._limits, one.answer, now_ns)
+        self._homing.hand = open_hand(self._hand, servo.mandate.released)
+        self._since = servo.mandate.changes
+        self.mode = HOMING
+
+    def is_over(self, arm: FrankaArm, servo: Servo, now_ns: int) -> bool:
+        """One round of it."""
+        assert self._homing is not None
+        return self._home_on(self._homing, arm, servo, now_ns)
+
+    def _home_on(self, homing: HomeRun, arm: FrankaArm, servo: Servo, now_ns: int) -> bool:
+        mandate = servo.mandate
+        if mandate.pause:
+            homing.wait(arm, now_ns)
+            return False
+        # a stop that was released at once is a stop
+        released = mandate.state == READY and mandate.changes == self._since
+        self._why = homing.refusal(now_ns) if released else "the supervisor no longer says ready"
+        self._done = "" if self._why else homing.step(arm, now_ns)
+        return bool(self._why or self._done)
+
+    def end(self) -> None:
+        """The arm is held again."""
+        if self._homing is not None:
+            self._homing.end(self._done, self._why)
+        self._homing = None
+        self.mode = ""
+
+    def fail(self, why: str) -> None:
+        """The arm is no longer under control."""
+        self._why = why
+        self.end()
+
+
+def _is_time(servo: Servo | None) -> bool:
+    """Released, braked, and the hand halted: a stop may have come in the round of the release."""
+    return servo is not None and servo.halted == in_words(READY) and servo.stands
