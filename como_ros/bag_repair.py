@@ -59,7 +59,7 @@ def _rewrite(episode: Path, target: Path) -> str:
     for raw in _whole(episode):
         if isinstance(raw, str):
             why = raw
-        elif raw.channel.topic in wire.TOPICS:
+        elif raw.channel.topic in wire.KNOWN:
             writer.write(raw.channel.topic, raw.log_ns, raw.cdr)
             kept += 1
         else:

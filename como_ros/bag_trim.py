@@ -98,10 +98,10 @@ def write_trimmed(episode: Path, target: Path, idle: Idle) -> None:
     begun = False
     for _, raw in bags.read_raw(episode):
         topic = raw.channel.topic
-        if topic not in wire.TOPICS or raw.log_ns > idle.ends_ns:
+        if topic not in wire.KNOWN or raw.log_ns > idle.ends_ns:
             continue
         if raw.log_ns < idle.begins_ns:
-            if wire.TOPICS[topic].qos == "state":
+            if wire.topic(topic).qos == "state":
                 held[topic] = raw
             continue
         if not begun:

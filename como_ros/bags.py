@@ -88,11 +88,18 @@ def read_arrivals(
 ) -> Iterator[Arrival]:
     """Every message on the wire's topics, as it arrived; array values are views of the recording.
 
-    With `keys` only theirs are decoded. `passed_over` takes the other topics, with their first arrival.
+    With `keys` only theirs are decoded. `passed_over` takes the other topics, with their first arrival. Of
+    pictures that a closed bag holds twice the compressed ones are left out.
     """
-    wanted = {t.name for t in wire.TOPICS.values() if keys is None or t.key in keys}
     path = Path(path)
     info = bag_information(path)
+    whole = set(message_counts(info)) if info else set()
+    wanted = {
+        name
+        for name, topic in wire.KNOWN.items()
+        if (keys is None or topic.key in keys)
+        and not (name.endswith(wire.COMPRESSED) and name.removesuffix(wire.COMPRESSED) in whole)
+    }
     hashes = type_hashes(info)
     checked: set[Channel] = set()
     for file, raw in _stored(path, info):
@@ -109,7 +116,7 @@ def read_arrivals(
 
 def _check_channel(file: Path, channel: Channel, digest: str) -> None:
     """A topic that holds another type, or another version of it, is refused before any of it is decoded."""
-    expected = wire.TOPICS[channel.topic].type
+    expected = wire.topic(channel.topic).type
     fault = f"holds {channel.type}, not {expected}" if channel.type != expected else ""
     if channel.serialization != "cdr":
         fault = f"is serialised as {channel.serialization!r}, not as cdr"

@@ -93,6 +93,7 @@ def up(
     robot: Robot = "panda",
     serials: tuple[str, ...] = (),
     cameras: Literal["ours", "others"] = "ours",
+    compressed: FlagCreatePairsOff[bool] = False,
     console: FlagCreatePairsOff[bool] = False,
     host: str = "127.0.0.1",
     port: int = 8080,
@@ -105,7 +106,8 @@ def up(
 ) -> None:
     """Bring up the whole graph; without --episodes it stays up until interrupted.
 
-    --cameras others starts no camera node: another driver publishes under the same names.
+    --cameras others starts no camera node: another driver publishes under the same names. --compressed
+    records colour pictures as JPEG.
 
     --console serves the operator's page on --host and --port; the devices gizmo, keyboard, gello and guiding
     bring it.
@@ -125,6 +127,7 @@ def up(
         device=device,
         serials=serials,
         cameras=cameras,
+        compressed=compressed,
         console=console,
         host=host,
         port=port,

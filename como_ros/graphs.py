@@ -47,6 +47,8 @@ class Deployment:
     """Serial numbers of the cameras, in the order front, wrist."""
     cameras: str = OURS
     """Whose driver publishes pictures: ours, or others that run already, under the same names."""
+    compressed: bool = False
+    """Whether colour pictures are recorded as JPEG."""
     console: bool = False
     """Whether the operator's page is served; a device that is held in the browser brings it along."""
     host: str = "127.0.0.1"
@@ -60,7 +62,7 @@ class Deployment:
     def parse(cls, texts: Mapping[str, str]) -> Deployment:
         """From launch arguments, which are all text."""
         given: dict[str, Any] = dict(texts)
-        for name in ("lab", "console"):
+        for name in ("lab", "compressed", "console"):
             text = texts.get(name, "false").lower()
             if text not in ("true", "false"):
                 raise ComoError(f"{name}:={text} is neither true nor false")
@@ -204,4 +206,5 @@ def _teleop(deployment: Deployment, device: str) -> Process:
 
 def _recorder(deployment: Deployment) -> Process:
     lab = {"spread": deployment.spread, "lab_control": deployment.lab_control} if deployment.lab else {}
-    return _node("recorder", out=deployment.out, task=deployment.task, robot=deployment.robot, **lab)
+    given = {"out": deployment.out, "task": deployment.task, "robot": deployment.robot, **lab}
+    return _node("recorder", **given, **({"compressed": True} if deployment.compressed else {}))

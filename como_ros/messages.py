@@ -56,7 +56,7 @@ def set_floats(msg: Any, name: str, values: Any) -> None:
     setattr(msg, name, row if kind is np.ndarray else array.array("d", row.tobytes()))
 
 
-def _set_bytes(msg: Any, name: str, pixels: np.ndarray) -> None:
+def set_bytes(msg: Any, name: str, pixels: np.ndarray) -> None:
     """Fill a uint8 sequence with one copy.
 
     An rclpy field copies the array it is given, so it is given an empty one and filled in place; assigning
@@ -127,7 +127,7 @@ def _fill_pixels(msg: Any, pixels: np.ndarray, encoding: str, stamp_ns: int, fra
     pixels = np.ascontiguousarray(pixels)
     msg.height, msg.width = pixels.shape[:2]
     msg.encoding, msg.is_bigendian, msg.step = encoding, 0, pixels.strides[0]
-    _set_bytes(msg, "data", pixels)
+    set_bytes(msg, "data", pixels)
     return msg
 
 

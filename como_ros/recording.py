@@ -131,7 +131,7 @@ class Recording:
 
     def _learn(self, topic: str, cdr: bytes) -> None:
         """What messages say of the episode: its instruction, its images' size, that a person took over."""
-        row = wire.TOPICS[topic]
+        row = wire.topic(topic)
         if row.key == "supervisor_state":
             before, self._driver = self._driver, str(deserialize(cdr, row.type).data)
             if (before, self._driver) == (POLICY, TELEOP):
@@ -139,8 +139,8 @@ class Recording:
         if row.key == INSTRUCTION and not self._writer.instruction:
             self._writer.restate(instruction=str(deserialize(cdr, row.type).data))
         elif row.key in COLOUR_KEYS and row.key not in self._sizes:
-            image = deserialize(cdr, row.type)
-            self._sizes[row.key] = (int(image.height), int(image.width))
+            _, _, image = wire.decode(topic, deserialize(cdr, row.type))
+            self._sizes[row.key] = image.shape[:2]
             contract = replace(self._writer.contract, image_hw=next(iter(self._sizes.values())))
             self._writer.restate(contract=contract)
             self._check_sizes()

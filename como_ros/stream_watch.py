@@ -42,6 +42,11 @@ def stamp_in(cdr: bytes) -> int | None:
     return int(sec) * 1_000_000_000 + int(nanosec)
 
 
+def _stream_of(topic: str) -> str:
+    """Pictures are one stream, packed or not."""
+    return topic.removesuffix(wire.COMPRESSED)
+
+
 class Numbering:
     """Numbers that the senders of one topic gave their messages: what is left out was lost on the way."""
 
@@ -143,11 +148,11 @@ class StreamWatch:
 
     def hear(self, topic: str) -> None:
         """A message that no episode takes: its stream is there, and may not be missing in the next one."""
-        self._expected.add(topic)
+        self._expected.add(_stream_of(topic))
 
     def begin(self, now_s: float, offered: Collection[str] = ()) -> None:
         """An episode begins; of `offered` there are publishers. What is usual of a stream is remembered."""
-        self._expected.update(offered)
+        self._expected.update(map(_stream_of, offered))
         for stream in self._streams.values():
             stream.begin(now_s)
         self._begun_s = self._checked_s = now_s
@@ -156,15 +161,15 @@ class StreamWatch:
     def note(self, topic: str, now_s: float, arrived_ns: int, cdr: bytes) -> None:
         """One message has arrived."""
         self.hear(topic)
-        stream = self._streams.get(topic)
+        stream = self._streams.get(_stream_of(topic))
         if stream is not None and (captured_ns := stamp_in(cdr)) is not None:
             stream.note(now_s, arrived_ns, captured_ns)
 
     def lose(self, topic: str, count: int, now_s: float) -> None:
         """So many messages will never be in the episode."""
-        if topic in self._streams:
-            self._streams[topic].lost += count
-        key = wire.TOPICS[topic].key
+        if (stream := self._streams.get(_stream_of(topic))) is not None:
+            stream.lost += count
+        key = wire.topic(topic).key
         first_s, so_far, _ = self._flags.get((key, "lost"), (now_s - self._begun_s, 0.0, ""))
         total = so_far + count
         self._flags[key, "lost"] = first_s, total, f"lost {total:.0f} messages"

@@ -8,7 +8,7 @@ Imports no ROS.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -107,11 +107,29 @@ _ROWS = [
     Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "stream", 0, "diagnostics"),
 ]
 TOPICS: dict[str, Topic] = {row.name: row for row in _ROWS}
+COMPRESSED = "/compressed"
+"""Behind a colour topic's name, as image_transport has it: the same pictures as JPEG, while somebody asks."""
+_JPEGS = [
+    replace(row, name=row.name + COMPRESSED, type="sensor_msgs/msg/CompressedImage")
+    for row in _ROWS
+    if row.key.startswith("images/")
+]
+KNOWN: dict[str, Topic] = TOPICS | {row.name: row for row in _JPEGS}
+"""Every topic that a bag may hold; a compressed one has the key of the one that it stands for."""
 
 
 def _chunk_rows(msg: Any) -> np.ndarray:
     _, offsets_ns, poses7 = chunk_from_msgs(msg)
     return np.column_stack([offsets_ns / 1e9, poses7])
+
+
+def _colour(msg: Any) -> np.ndarray:
+    """Only who meets compressed pictures loads what unpacks them."""
+    if not hasattr(msg, "format"):
+        return image_from_msg(msg)
+    from como_ros.jpeg import compressed_from_msg
+
+    return compressed_from_msg(msg)
 
 
 def _text(msg: Any) -> str:
@@ -130,7 +148,7 @@ def _level(raw: Any) -> int:
 
 
 READERS: dict[str, Callable[[Any], Any]] = {
-    "images": image_from_msg,
+    "images": _colour,
     "camera_info": camera_matrix_from_msg,
     "depth": depth_from_msg,
     JOINTS: joints8_from_msg,
@@ -148,9 +166,9 @@ READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def topic(name: str) -> Topic:
-    if name not in TOPICS:
-        raise WireError(f"topic {name!r} is not on the wire; known topics: {sorted(TOPICS)}")
-    return TOPICS[name]
+    if name not in KNOWN:
+        raise WireError(f"topic {name!r} is not on the wire; known topics: {sorted(KNOWN)}")
+    return KNOWN[name]
 
 
 def decode(topic_name: str, msg: Any, received_ns: int = 0) -> tuple[str, int, Any]:

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from como_ros import wire
 from como_ros.drivers.realsense import Frame, StreamConfig, find_device
 from como_ros.drivers.steady_camera import SteadyCamera
 from como_ros.errors import ComoError
+from como_ros.jpeg import fill_compressed
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
@@ -146,12 +147,13 @@ class _Channel:
         self._stop = stop
         self._arrivals: deque[_Arrival] = deque(maxlen=RECENT)
         self._image = publisher(node, f"/{name}/color/image_raw")
+        self._jpeg = publisher(node, f"/{name}/color/image_raw{wire.COMPRESSED}")
         self._info = publisher(node, f"/{name}/color/camera_info")
         self._depth = (
             publisher(node, f"/{name}/aligned_depth_to_color/image_raw") if camera.config.depth else None
         )
         # filled anew for every frame: publishing serialises, nobody else holds them
-        self._messages = Image(), CameraInfo(), Image()
+        self._messages = Image(), CompressedImage(), CameraInfo(), Image()
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
         self._thread.start()
 
@@ -168,11 +170,13 @@ class _Channel:
 
     def _publish(self, frame: Frame) -> None:
         optical = f"{self.name}_color_optical_frame"
-        image, info, depth = self._messages
+        image, packed, info, depth = self._messages
         pinhole = self._camera.intrinsics
         if self._framing is not None:
             frame, pinhole = self._framing.frame(frame), self._framing.intrinsics(pinhole)
         self._image.publish(wire.fill_image(image, frame.color, frame.stamp_ns, optical))
+        if self._jpeg.get_subscription_count():
+            self._jpeg.publish(fill_compressed(packed, frame.color, frame.stamp_ns, optical))
         matrix = np.array([[pinhole.fx, 0, pinhole.cx], [0, pinhole.fy, pinhole.cy], [0, 0, 1]])
         hw = (pinhole.height, pinhole.width)
         self._info.publish(

@@ -25,6 +25,7 @@ ABOUT = {
     "robot": "panda or fr3: whose limits hold",
     "serials": "camera serials FRONT,WRIST",
     "cameras": "ours, or others: their driver runs already and publishes under the same names",
+    "compressed": "true records colour pictures as JPEG",
     "console": "true serves the operator's page",
     "host": "address of the page; beyond this machine it needs a token in COMO_CONSOLE_TOKEN",
     "port": "port of the page",

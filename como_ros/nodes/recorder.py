@@ -26,7 +26,7 @@ from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import every, message_class, profile, publisher, trigger
-from como_ros.recording import EpisodeShelf, Recording
+from como_ros.recording import COLOUR_KEYS, EpisodeShelf, Recording
 from como_ros.stream_watch import Numbering, StreamWatch
 from policies.spaces import Contract
 
@@ -55,6 +55,8 @@ class RecorderConfig:
     """File of the station's calibration; its text is embedded in every episode."""
     lab_control: str = ""
     """In the lab, its control socket: it says which seed the things lie by."""
+    compressed: bool = False
+    """Colour pictures as JPEG, which the camera node packs while somebody asks: less room, other pixels."""
     queue_mb: int = 256
     """Memory for messages that wait for the disk; beyond it they are dropped and counted."""
     min_free_gb: float = 1.0
@@ -81,8 +83,9 @@ class RecorderNode(Node):
         self._complaints: tuple[str, ...] = ()
         self._state = publisher(self, "/recorder/state")
         self._health = HealthReporter(self, self._report)
-        for name in wire.TOPICS:
-            self._listen(name)
+        for name, topic in wire.TOPICS.items():
+            packed = self._config.compressed and topic.key in COLOUR_KEYS
+            self._listen(name + wire.COMPRESSED if packed else name)
         self._offer("start", self._start)
         for name, outcome in KEPT_AS.items():
             self._offer(name, partial(self._keep, outcome))
@@ -107,7 +110,7 @@ class RecorderNode(Node):
         table = profile(topic)
         qos = QoSProfile(depth=DEPTH, reliability=table.reliability, durability=table.durability)
         events = SubscriptionEventCallbacks(message_lost=partial(self._on_lost, topic))
-        if wire.TOPICS[topic].qos in ("sensor", "stream"):
+        if wire.topic(topic).qos in ("sensor", "stream"):
             self._numbering[topic] = Numbering()
         self._heard[topic] = self.create_subscription(
             message_class(topic),
