@@ -8,12 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from ros_probe import wait_until
+from ros_probe import PATIENCE_S, wait_until
 from std_msgs.msg import String
 
 from como_ros import bags
 from como_ros.bag_checks import check_episode
 from como_ros.nodes.recorder import AGAIN_S
+from como_ros.nodes.station import Station
 
 TRAFFIC = str(Path(__file__).parents[1] / "ros_traffic.py")
 
@@ -89,6 +90,17 @@ def test_a_recorder_started_again_after_a_kill_listens_where_nobody_sends_to_the
         recorder.wait(timeout=60)
     assert len(ports[0]) == len(ports[1]) == 1
     assert ports[0] != ports[1]
+
+
+def test_who_asks_a_recorder_that_is_just_coming_back_is_answered(processes, tmp_path):
+    """The first request goes to the dead one, which is still known."""
+    recorder = processes.node("recorder", out=tmp_path)
+    with Station() as station:
+        station.wait_ready(["recorder"], PATIENCE_S, lambda: None)
+        recorder.kill()
+        recorder.wait(timeout=60)
+        processes.node("recorder", out=tmp_path)
+        assert station.call("/recorder/start") == f"recording {tmp_path / 'episode_000000'}"
 
 
 def test_a_stop_signal_closes_the_bag_cleanly(processes, probe, traffic, tmp_path):
