@@ -158,9 +158,13 @@ ROWS = {
 
 
 class Reactions:
-    """Called by tests; asserts and remembers."""
+    """Called by tests; asserts, remembers. The run that writes the page is held to the bounds themselves."""
+
+    LENIENCE = 2.0
+    """Of every other run, beside whatever else the machine does: it is to find what is broken."""
 
     def __init__(self) -> None:
+        self.strict = False
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
     def __call__(self, row: str, seconds: float, within_s: float, stalled_s: float = 0.0) -> None:
@@ -169,7 +173,7 @@ class Reactions:
         self.seconds[row].append(seconds)
         told = f"{row}: {seconds * 1e3:.0f} ms of {within_s * 1e3:.0f}, stalled {stalled_s * 1e3:.0f} ms"
         print(told)  # noqa: T201
-        assert seconds < within_s + stalled_s
+        assert seconds < within_s * (1.0 if self.strict else self.LENIENCE) + stalled_s
 
     def shown(self, row: str) -> None:
         """It was answered; there is no time to measure."""
