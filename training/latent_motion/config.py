@@ -9,11 +9,11 @@ from como_ros.errors import ComoError
 from policies.nets.encoder import TOKENS, WIDTH
 from training.optimize import Schedule
 
-INPUTS = ("difference", "pair", "rgb_difference", "future")
+INPUTS = ("difference", "pair", "rgb_difference", "future", "difference_alone")
 BOTTLENECKS = ("continuous", "vq", "dual_vq")
 TARGETS = ("pixels", "features")
 MASKS = ("none", "flow", "precomputed", "sam2")
-READERS = ("cross", "joint", "spacetime")
+READERS = ("cross", "joint", "spacetime", "canonical")
 FUSIONS = ("add", "tokens")
 SWITCHES = {
     "input": INPUTS,
@@ -31,7 +31,8 @@ class MotionConfig:
 
     input: str = "difference"
     """What the reader sees: the first frame's tokens and the early `difference` (Td), the `pair` of both
-    frames' tokens, the first frame's and the pixels' `rgb_difference`, or the `future` frame's alone."""
+    frames' tokens, the first frame's and the pixels' `rgb_difference`, the `future` frame's alone, or the
+    `difference_alone`, without the first frame."""
     bottleneck: str = "continuous"
     """`continuous` numbers, words of one book (`vq`), or words of an action and a background book."""
     contrastive: bool = True
@@ -48,7 +49,8 @@ class MotionConfig:
     codes: int = 16
     """Words in a book."""
     reader: str = "cross"
-    """How queries read: `cross`-attention, `joint` self-attention with the tokens, or `spacetime` blocks."""
+    """How queries read: `cross`-attention, `joint` self-attention with the tokens, or `spacetime` blocks;
+    `canonical` directions of the difference alone are solved for before the painter is trained."""
     fusion: str = "add"
     """Motion is pooled and added to every patch (`add`), or stands as `tokens` beside them."""
     residual: bool = True
@@ -105,6 +107,8 @@ class MotionConfig:
                 raise ComoError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
         if self.gap_s <= self.jitter_s:
             raise ComoError(f"gap_s {self.gap_s} must exceed jitter_s {self.jitter_s}")
+        if self.reader == "canonical" and (self.input, self.bottleneck) != ("difference_alone", "continuous"):
+            raise ComoError("a canonical reader sees the difference_alone and its numbers are continuous")
         if self.perceptual_weight and self.target != "pixels":
             raise ComoError(f"perceptual_weight {self.perceptual_weight} needs pixels as target")
         if not 0 <= self.action_label_fraction <= 1:
@@ -144,6 +148,7 @@ DUAL: dict[str, Any] = {
 """Four tokens of 16 words: 65,536 action words, as MFLA; 32 numbers a word, so that a motion has 128."""
 SMALL = replace(LAB, blocks=2, decoder_blocks=1, schedule=Schedule(steps=400, batch=64, learning_rate=1e-3))
 PLAIN = replace(SMALL, input="pair", contrastive=False)
+ONE_SECOND: dict[str, Any] = {"gap_s": 1.0, "jitter_s": 0.2}
 
 ABLATION = {
     "future_feature": replace(PLAIN, input="future"),
@@ -160,8 +165,15 @@ ABLATION = {
     "td_tcl_256": replace(SMALL, code_dim=32),
     "td_tcl_512": replace(SMALL, code_dim=64),
     "td_tcl_diverse": replace(SMALL, diversity_weight=0.04),
-    "td_tcl_one_second": replace(SMALL, gap_s=1.0, jitter_s=0.2),
+    "td_tcl_one_second": replace(SMALL, **ONE_SECOND),
+    "td_agreement_one_second": replace(PLAIN, input="difference", **ONE_SECOND, agreement_weight=1.0),
+    "canonical_reader_one_second": replace(PLAIN, input="difference_alone", reader="canonical", **ONE_SECOND),
+    "td_tcl_one_second_labels_10": replace(SMALL, **ONE_SECOND, action_label_fraction=0.1),
+    "td_tcl_one_second_labels_100": replace(SMALL, **ONE_SECOND, action_label_fraction=1.0),
+    "td_tcl_one_second_hands": replace(SMALL, **ONE_SECOND, video_share=1.0),
+    "td_tcl_one_second_robots": replace(SMALL, **ONE_SECOND, video_share=0.0),
     "td_tcl_features": replace(SMALL, target="features", foreground_gain=0.0),
+    "masked_dual_one_second": replace(PLAIN, **DUAL, masks="flow", **ONE_SECOND),
     "td_dual": replace(SMALL, **DUAL),
     "td_masked_dual": replace(SMALL, **DUAL, masks="flow"),
 }

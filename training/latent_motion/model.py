@@ -12,6 +12,7 @@ from torch import nn
 from como_ros.errors import ComoError
 from policies.nets import artefact
 from policies.spaces import Contract
+from training.latent_motion.baselines import canonical_directions
 from training.latent_motion.config import MotionConfig
 from training.latent_motion.data import AXES, MotionData, images_of
 from training.latent_motion.losses import (
@@ -24,7 +25,7 @@ from training.latent_motion.losses import (
     masked_error,
     perceived_error,
 )
-from training.latent_motion.net import Motion, MotionNet, View
+from training.latent_motion.net import CanonicalReader, Motion, MotionNet, View
 from training.optimize import RESUME, Fit, fit, identity_of
 
 KIND = "motion"
@@ -167,6 +168,8 @@ def train_on(
     """Train and write the model to `out`."""
     torch.manual_seed(config.seed)
     model = MotionTraining(config, data, encoder)
+    if isinstance(model.net.reader, CanonicalReader):
+        model.net.reader.solve(*canonical_directions(data, config))
     result = fit(
         model,
         model.loss,
@@ -176,7 +179,8 @@ def train_on(
         seed=config.seed,
         identity=identity_of(config, encoder=encoder_sha256, **source),
     )
-    inside = {k.removeprefix("net."): v for k, v in result.weights.items() if k.startswith("net.")}
+    trained = {k.removeprefix("net."): v for k, v in result.weights.items() if k.startswith("net.")}
+    inside = model.net.state_dict() | trained
     extra = {"encoder": encoder_sha256, "source": source, "loss": result.final_loss, "curve": result.curve()}
     artefact.save(out, KIND, inside, config, contract, **extra)
     return result

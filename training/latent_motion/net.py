@@ -11,6 +11,8 @@ from policies.nets.attention import Attention, Block, embedding, feed_forward
 from training.latent_motion.bottleneck import bottlenecks
 from training.latent_motion.config import MotionConfig
 
+POOLED = 4
+"""Tokens in a pool of 2 x 2."""
 ACTION, BACKGROUND = 0, 1
 """Which bottleneck says what."""
 
@@ -58,6 +60,8 @@ def seen(kind: str, first: View, later: View) -> list[torch.Tensor]:
     """What the reader is shown of a pair: one or two (B, N, C)."""
     if kind == "future":
         return [later.tokens]
+    if kind == "difference_alone":
+        return [difference(first.tokens, later.tokens)]
     if kind == "pair":
         return [first.tokens, later.tokens]
     if kind == "rgb_difference":
@@ -158,7 +162,37 @@ def _stem(width: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out), nn.LayerNorm(out))
 
 
-READERS = {"cross": CrossReader, "joint": JointReader, "spacetime": SpaceTimeReader}
+class CanonicalReader(nn.Module):
+    """Directions of the pooled differences that stay under other views; solved for, not trained by steps."""
+
+    def __init__(self, config: MotionConfig, widths: list[int], queries: int):
+        super().__init__()
+        self.shape, numbers = (queries, config.code_dim), config.tokens // POOLED * widths[-1]
+        self.centre = nn.Parameter(torch.zeros(numbers), requires_grad=False)
+        self.directions = nn.Parameter(torch.zeros(numbers, config.dim), requires_grad=False)
+
+    def solve(self, centre: torch.Tensor, directions: torch.Tensor) -> None:
+        self.centre.copy_(centre)
+        self.directions.copy_(directions)
+
+    def forward(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        with torch.autocast(parts[-1].device.type, enabled=False):
+            return ((pooled(parts[-1].float()) - self.centre) @ self.directions).unflatten(1, self.shape)
+
+
+def pooled(moved: torch.Tensor) -> torch.Tensor:
+    """(N, tokens, width) averaged over 2 x 2 tokens, in a row."""
+    side = round(moved.shape[1] ** 0.5)
+    grid = moved.unflatten(1, (side // 2, 2, side // 2, 2))
+    return grid.mean((2, 4)).flatten(1)
+
+
+READERS = {
+    "cross": CrossReader,
+    "joint": JointReader,
+    "spacetime": SpaceTimeReader,
+    "canonical": CanonicalReader,
+}
 
 
 class Painter(nn.Module):
@@ -213,20 +247,25 @@ class MotionNet(nn.Module):
     def __init__(self, config: MotionConfig):
         super().__init__()
         self.config = config
-        self.bottlenecks = bottlenecks(config)
-        groups = len(self.bottlenecks)
+        solved = config.reader == "canonical"
+        self.bottlenecks = nn.ModuleList() if solved else bottlenecks(config)
+        groups = max(len(self.bottlenecks), 1)
         token, second = config.token_dim, config.token_dim
         if config.input == "rgb_difference":
             second = config.patch_dim
-        widths = [token] if config.input == "future" else [token, second]
+        alone = config.input in ("future", "difference_alone")
+        widths = [token] if alone else [token, second]
         self.reader = READERS[config.reader](config, widths, groups * config.queries)
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = nn.Identity() if solved else nn.LayerNorm(config.width)
         self.painter = Painter(config, groups)
 
     def encode(self, first: View, later: View) -> Motion:
         return self.read(seen(self.config.input, first, later))
 
     def read(self, parts: list[torch.Tensor]) -> Motion:
+        if not self.bottlenecks:
+            slots = self.reader(parts)
+            return Motion((slots,), (), slots.new_zeros(()))
         answers = self.norm(self.reader(parts)).chunk(len(self.bottlenecks), 1)
         squeezed = [narrow(answer) for narrow, answer in zip(self.bottlenecks, answers, strict=True)]
         return Motion(
