@@ -172,6 +172,7 @@ ABLATION = {
     "td_tcl_one_second_labels_100": replace(SMALL, **ONE_SECOND, action_label_fraction=1.0),
     "td_tcl_one_second_hands": replace(SMALL, **ONE_SECOND, video_share=1.0),
     "td_tcl_one_second_robots": replace(SMALL, **ONE_SECOND, video_share=0.0),
+    "td_tcl_perceptual": replace(SMALL, perceptual_weight=0.1),
     "td_tcl_features": replace(SMALL, target="features", foreground_gain=0.0),
     "masked_dual_one_second": replace(PLAIN, **DUAL, masks="flow", **ONE_SECOND),
     "td_dual": replace(SMALL, **DUAL),
