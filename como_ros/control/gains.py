@@ -8,6 +8,11 @@ STIFFNESS_N_M, STIFFNESS_NM_RAD = 1500.0, 60.0
 DAMPING_NS_M, DAMPING_NMS_RAD = 145.0, 12.0
 ERROR_CLIP_M, ERROR_CLIP_RAD = 0.05, 0.25
 """On each axis; errors beyond pull no harder: 75 N, below what joint 5 can give."""
+Joints = tuple[float, float, float, float, float, float, float]
+YIELDING_NMS_RAD: Joints = (4.0, 4.0, 4.0, 4.0, 1.5, 1.5, 1.0)
+"""Damping of the joints of an arm that a hand guides, its only resistance: what lets go comes to rest."""
+CATCHING_NMS_RAD: Joints = (30.0, 30.0, 30.0, 30.0, 8.0, 8.0, 5.0)
+"""The same of one that is caught in motion: its spring at once would ask joint 5 for too much."""
 COLLISION_NM, COLLISION_N = 40.0, 40.0
 """External torque of a joint, force and torque of an axis, that stop the robot."""
 CONTACT_NM, CONTACT_N = 20.0, 20.0

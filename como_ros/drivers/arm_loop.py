@@ -21,8 +21,8 @@ from como_ros.control.limits import get_limits
 from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.drivers.answers import Answers
-from como_ros.drivers.braking import brake, brake_joints
-from como_ros.drivers.errands import HOMING, TRACKING, Errands
+from como_ros.drivers.braking import brake, brake_joints, catch
+from como_ros.drivers.errands import GUIDING, HOMING, TRACKING, Errands
 from como_ros.drivers.franka import ArmError, ArmState, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
 from como_ros.drivers.link import LOOK, LinkWatch
@@ -61,7 +61,7 @@ class ArmLoop:
         self.hand = Hand(config.franka.host)
         self._clock = ClockWatch()
         self._arm: FrankaArm | None = None
-        self._errands = Errands(get_limits(config.franka.robot), self.hand)
+        self._errands = Errands(get_limits(config.franka.robot), config.shield, self.hand)
         self._inbox: queue.SimpleQueue[Callable[[int], object]] = queue.SimpleQueue()
         self._answers = Answers()
         self._try_ns = 0
@@ -83,6 +83,10 @@ class ArmLoop:
         """
         return self._ask(self._errands.want_home)
 
+    def guide(self) -> Future[str]:
+        """Yield to whoever moves the arm by hand; allowed while a person drives, ends when nobody does."""
+        return self._ask(self._errands.want_guiding)
+
     def recover(self) -> Future[str]:
         """Clear the fault, on consent of whoever calls."""
         return self._ask(self._recover)
@@ -101,7 +105,7 @@ class ArmLoop:
 
     @property
     def mode(self) -> str:
-        """connecting | tracking | homing | fault."""
+        """connecting | tracking | homing | guiding | fault."""
         return self._errands.mode or self._mode
 
     @property
@@ -151,6 +155,8 @@ class ArmLoop:
     def _brake(self, arm: FrankaArm, mode: str) -> None:
         if mode == HOMING:
             brake_joints(arm)
+        elif mode == GUIDING:
+            catch(arm)
         elif mode == TRACKING and self.servo is not None:
             brake(arm, self.servo, self._config.rate_hz)
 

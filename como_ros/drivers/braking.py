@@ -26,3 +26,9 @@ def brake_joints(arm: FrankaArm) -> None:
     """The same during a sweep through joint space."""
     arm.set_joint_target(arm.read().q, np.zeros(7))
     time.sleep(BRAKE_S)
+
+
+def catch(arm: FrankaArm) -> None:
+    """The same of an arm that yields: hold it where it is."""
+    arm.track()
+    time.sleep(BRAKE_S)

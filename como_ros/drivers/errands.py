@@ -1,4 +1,4 @@
-"""What the arm does besides following set-points: it sweeps home."""
+"""What the arm does besides following set-points: it sweeps home, or yields to a hand that guides it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ from dataclasses import dataclass
 
 from como_ros.control.limits import RobotLimits
 from como_ros.control.servo import Servo
-from como_ros.control.supervision import READY, in_words
+from como_ros.control.shield import ShieldConfig
+from como_ros.control.supervision import READY, TELEOP, in_words
 from como_ros.drivers.franka import FrankaArm
 from como_ros.drivers.gripper import Hand
+from como_ros.drivers.guide_run import GuideRun
 from como_ros.drivers.home_run import HomeRun, open_hand
 from como_ros.errors import ComoError
 
-TRACKING, HOMING = "tracking", "homing"
+TRACKING, HOMING, GUIDING = "tracking", "homing", "guiding"
 HEARSAY_NS = 300_000_000
 """A call and the words and commands that allow it travel apart: so long may these arrive after it."""
+
+NEEDED = {HOMING: "the supervisor says ready", GUIDING: "a person drives it"}
 
 
 @dataclass(frozen=True)
 class _Wanted:
     """An errand that waits until it is allowed, or refused."""
 
+    kind: str
     answer: Future[str]
     until_ns: int
 
@@ -29,25 +34,29 @@ class _Wanted:
 class Errands:
     """One at a time; whoever runs it takes the arm back when it is over."""
 
-    def __init__(self, limits: RobotLimits, hand: Hand) -> None:
-        self._limits, self._hand = limits, hand
+    def __init__(self, limits: RobotLimits, shield: ShieldConfig, hand: Hand) -> None:
+        self._limits, self._shield, self._hand = limits, shield, hand
         self.mode = ""
-        """homing, or empty."""
+        """homing | guiding, or empty."""
         self._wanted: list[_Wanted] = []
         self._homing: HomeRun | None = None
+        self._guiding: GuideRun | None = None
         self._since = 0
         """Changes of the supervisor's state when the sweep home began."""
         self._done = self._why = ""
         """How the sweep ended, or why it was broken off."""
 
     def want_home(self, answer: Future[str], now_ns: int) -> None:
-        self._wanted.append(_Wanted(answer, now_ns + HEARSAY_NS))
+        self._wanted.append(_Wanted(HOMING, answer, now_ns + HEARSAY_NS))
+
+    def want_guiding(self, answer: Future[str], now_ns: int) -> None:
+        self._wanted.append(_Wanted(GUIDING, answer, now_ns + HEARSAY_NS))
 
     def answer(self, arm: FrankaArm | None, servo: Servo | None, mode: str, now_ns: int) -> None:
         """Begin what is allowed by now, refuse what has waited for too long; `mode` is the arm's."""
         wanted, self._wanted = self._wanted, []
         for one in wanted:
-            if mode == TRACKING and not _is_time(servo) and now_ns < one.until_ns:
+            if mode == TRACKING and not _is_time(one.kind, servo) and now_ns < one.until_ns:
                 self._wanted.append(one)
                 continue
             try:
@@ -58,21 +67,27 @@ class Errands:
     def _begin(
         self, one: _Wanted, arm: FrankaArm | None, servo: Servo | None, mode: str, now_ns: int
     ) -> None:
-        if arm is None or servo is None or mode != TRACKING or self.mode or servo.mandate.state != READY:
+        if arm is None or servo is None or mode != TRACKING or self.mode or not _may(one.kind, servo):
             said = (servo.mandate.state if servo else "") or "nothing"
             raise ComoError(
-                f"homing refused: the arm is {mode} and the supervisor says {said}; "
-                f"it is allowed while the arm is tracking and the supervisor says ready"
+                f"{one.kind} refused: the arm is {mode} and the supervisor says {said}; "
+                f"it is allowed while the arm is tracking and {NEEDED[one.kind]}"
             )
-        self._homing = HomeRun(arm, self._limits, one.answer, now_ns)
-        self._homing.hand = open_hand(self._hand, servo.mandate.released)
-        self._since = servo.mandate.changes
-        self.mode = HOMING
+        if one.kind == HOMING:
+            self._homing = HomeRun(arm, self._limits, one.answer, now_ns)
+            self._homing.hand = open_hand(self._hand, servo.mandate.released)
+            self._since = servo.mandate.changes
+        else:
+            self._guiding = GuideRun(arm, self._limits, self._shield)
+            one.answer.set_result("the arm yields to the hand that guides it")
+        self.mode = one.kind
 
     def is_over(self, arm: FrankaArm, servo: Servo, now_ns: int) -> bool:
         """One round of it."""
-        assert self._homing is not None
-        return self._home_on(self._homing, arm, servo, now_ns)
+        if self._homing is not None:
+            return self._home_on(self._homing, arm, servo, now_ns)
+        assert self._guiding is not None
+        return self._guide_on(self._guiding, arm, servo, now_ns)
 
     def _home_on(self, homing: HomeRun, arm: FrankaArm, servo: Servo, now_ns: int) -> bool:
         mandate = servo.mandate
@@ -85,11 +100,21 @@ class Errands:
         self._done = "" if self._why else homing.step(arm, now_ns)
         return bool(self._why or self._done)
 
+    def _guide_on(self, guiding: GuideRun, arm: FrankaArm, servo: Servo, now_ns: int) -> bool:
+        """Until the person lets go, or somebody must look; damped while the person's device is late."""
+        if guiding.ends:
+            return guiding.rests(arm, now_ns)
+        if beyond := guiding.step(arm, freely=servo.driver == TELEOP):
+            servo.raise_alarm("guiding ended", f"guiding ended: {beyond}; arm again")
+        if servo.mandate.stop or servo.mandate.state != TELEOP:
+            guiding.end(arm, now_ns)
+        return False
+
     def end(self) -> None:
         """The arm is held again."""
         if self._homing is not None:
             self._homing.end(self._done, self._why)
-        self._homing = None
+        self._homing = self._guiding = None
         self.mode = ""
 
     def fail(self, why: str) -> None:
@@ -98,6 +123,12 @@ class Errands:
         self.end()
 
 
-def _is_time(servo: Servo | None) -> bool:
-    """Released, braked, and the hand halted: a stop may have come in the round of the release."""
-    return servo is not None and servo.halted == in_words(READY) and servo.stands
+def _may(kind: str, servo: Servo) -> bool:
+    return servo.mandate.state == READY if kind == HOMING else servo.driver == TELEOP
+
+
+def _is_time(kind: str, servo: Servo | None) -> bool:
+    """To go home: released, braked, and the hand halted: a stop may have come in the round of the release."""
+    if servo is None or kind == GUIDING:
+        return servo is not None and _may(kind, servo)
+    return servo.halted == in_words(READY) and servo.stands

@@ -1,4 +1,4 @@
-"""The arm through franky: impedance tracking, state, homing, recovery; knows no simulator.
+"""The arm through franky: impedance tracking, state, homing, guiding, recovery; knows no simulator.
 
 Franky's trackers have no watchdog, apply a reference as it is and report an error only when polled; whoever
 uses this driver sends safe set-points at a steady rate and looks at `fault()` in every round.
@@ -212,6 +212,10 @@ class FrankaArm:
             damping=np.array(HOMING_DAMPING),
         )
 
+    def yield_joints(self, damping_nms_rad: gains.Joints = gains.YIELDING_NMS_RAD) -> None:
+        """Take control and let the joints be moved: gravity is borne, motion is damped, nothing is held."""
+        self._begin(JointImpedanceTracker, stiffness=np.zeros(7), damping=np.array(damping_nms_rad))
+
     def _begin(self, kind: Any, **law: Any) -> None:
         self.errors, self.stopped_in = (), ""
         try:
@@ -236,7 +240,7 @@ class FrankaArm:
             self._tracker.set_target(Affine(pose7[:3], pose7[3:]), Twist(twist[:3], twist[3:]))
 
     def set_joint_target(self, q: np.ndarray, dq: np.ndarray) -> None:
-        """Needs `track_joints`."""
+        """Needs `track_joints` or `yield_joints`."""
         assert isinstance(self._tracker, JointImpedanceTracker), "track_joints() first"
         with self._as_arm_error("the arm took no joint set-point"):
             self._tracker.set_target(q, dq)

@@ -9,7 +9,7 @@ import numpy as np
 
 OPEN_M, CLOSED_M = 0.08, 0.0
 
-IN_CONSOLE = ("gizmo", "keyboard", "gello")
+IN_CONSOLE = ("gizmo", "keyboard", "gello", "guiding")
 """Devices whose deadman is held in the browser: the console's process drives them."""
 
 SERVICES = {
@@ -17,13 +17,15 @@ SERVICES = {
     "rearm": "/supervisor/release",
     "stop": "/supervisor/stop",
     "home": "/arm/home",
+    "guide": "/arm/guide",
     "start": "/recorder/start",
     "keep": "/recorder/keep",
     "success": "/recorder/keep_success",
     "failure": "/recorder/keep_failure",
     "discard": "/recorder/discard",
 }
-"""What a button may ask for, and who does it; `drive` is asked by a hand that closes on the deadman."""
+"""What a button may ask for, and who does it; `drive` is asked by a hand that closes on the deadman, `guide`
+by one that begins to guide the arm itself."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Reading:
     """The clutch is closed: motion counts."""
     pose7: np.ndarray | None = None
     """Where the hand is, in a frame of its own that only has to stand still."""
+    guides: bool = False
+    """The hand is on the arm itself: what is commanded is where the arm is."""
     push6: np.ndarray = field(default_factory=lambda: np.zeros(6))
     """Deflection from -1 to 1 along and about x, y, z of the base."""
     width_m: float | None = None

@@ -35,11 +35,13 @@ class HandDevice:
         self._edges: list[str] = []
         self._clutch: Clutch | None = None
         self._elapsed_s = 0.0
+        self._guides = False
+        """Whether the arm has been asked to yield since driving began."""
         self._width_m: float | None = None
         self._trigger_m: float | None = None
 
     def engage(self, ee_pose7: np.ndarray) -> None:
-        self._clutch, self._elapsed_s = Clutch(self._config, ee_pose7), 0.0
+        self._clutch, self._elapsed_s, self._guides = Clutch(self._config, ee_pose7), 0.0, False
         self._width_m = self._trigger_m = None
 
     def disengage(self) -> None:
@@ -50,13 +52,22 @@ class HandDevice:
         reading = self._read()
         dt_s = min(max(elapsed_s - self._elapsed_s, 0.0), MAX_DT_S)
         self._elapsed_s = elapsed_s
-        if not (reading.held and reading.coupled):
+        if reading.guides:
+            pose7 = self._guide(reading.held, ee_pose7)
+        elif not (reading.held and reading.coupled):
             pose7 = self._clutch.open()
         elif reading.pose7 is not None:
             pose7 = self._clutch.follow(reading.pose7, dt_s, ee_pose7)
         else:
             pose7 = self._clutch.push(reading.push6, dt_s, ee_pose7)
         return TeleopCommand(pose7, self._width_m, reading.held)
+
+    def _guide(self, held: bool, ee_pose7: np.ndarray) -> np.ndarray:
+        """The arm yields once it has been asked to, and the way it is led is what is commanded."""
+        if held and not self._guides:
+            self._guides = True
+            self._edges.append("guide")
+        return ee_pose7
 
     def pressed(self) -> tuple[str, ...]:
         self._read()

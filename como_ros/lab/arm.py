@@ -75,6 +75,7 @@ class LabArm(MujocoFrankaSim):
         set_joint_stops(self.model, [self.model.joint(name).id for name in scene.ARM_JOINTS], self.robot)
         self.ee_body_id = self.model.body("flange").id
         self._tcp = self.model.site("tcp").id
+        self._pushed = int(self.model.site_bodyid[self._tcp])
         self._sensor = ContactSensor(self.model, self.arm_dofs_idx)
         self.shared = SharedState.create(self._state_name, scene.world_vector_size(self.model))
         scene.set_arm_home(self.model, self.data)
@@ -153,6 +154,12 @@ class LabArm(MujocoFrankaSim):
         self.seed = seed
         self.task.place(self.model, self.data, self.layout)
         self._sensor.peak_torque_nm = self._sensor.peak_force_n = 0.0
+        self.push(np.zeros(3))
+
+    def push(self, force_n: np.ndarray) -> dict[str, Any]:
+        """Somebody pushes the hand until told otherwise; the robot does not feel it, as it feels contacts."""
+        self.data.xfrc_applied[self._pushed, :3] = force_n
+        return {"force": force_n.tolist()}
 
     def status(self) -> dict[str, Any]:
         success, reason = self.task.success(self.model, self.data)

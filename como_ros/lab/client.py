@@ -1,9 +1,10 @@
-"""Ask a running lab: reset, status, truth, faults (see `como_ros.lab.control` for the other end)."""
+"""Ask a running lab: reset, status, truth, a push, faults (see `como_ros.lab.control` for the other end)."""
 
 from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ class LabClient:
 
     def truth(self) -> dict[str, Any]:
         return self._ask(cmd="truth")
+
+    def push(self, force_n: Sequence[float]) -> dict[str, Any]:
+        """Push the arm's hand with (3,) N in the base frame, until told otherwise."""
+        return self._ask(cmd="push", force=list(force_n))
 
     def fault(self, name: str, on: bool = True, **more: Any) -> dict[str, Any]:
         """Switch a fault; `more` are value, kind or camera, as the fault needs."""

@@ -5,6 +5,7 @@
                                     runs, faults that are on, cycles of control and how many were lost, the
                                     largest force and torque felt since the last reset
     {"cmd": "truth"}                poses of things and ee, joints, width (scripted operators, metrics)
+    {"cmd": "push", "force": [0, 10, 0]}    somebody pushes the hand, in N, until told otherwise
     {"cmd": "fault", "name": "fci_packet_loss", "on": true, "value": 0.2}
     {"cmd": "fault", "name": "reflex", "kind": "joint_reflex"}
     {"cmd": "fault", "name": "none"}    all off; `como_ros.lab.faults` lists them
@@ -22,6 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from como_ros.errors import ComoError
 from como_ros.lab.faults import Order
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 
 LONGEST_LINE = 4096
+STRONGEST_N = 200.0
+"""What a person may push with."""
 
 
 class ControlSocket:
@@ -91,13 +96,24 @@ class ControlSocket:
             return self._status()
         if command == "truth":
             return arm.ask(arm.truth)
+        if command == "push":
+            force = _force(request.get("force"))
+            return arm.ask(lambda: arm.push(force))
         if command == "fault":
             return self._lab.faults.set(_order(request))
-        raise ComoError(f"no command {command!r}; known: reset, status, truth, fault")
+        raise ComoError(f"no command {command!r}; known: reset, status, truth, push, fault")
 
     def _status(self) -> dict[str, Any]:
         lab = self._lab
         return lab.arm.ask(lab.arm.status) | {"faults": lab.faults.on, "control": asdict(lab.server.counts)}
+
+
+def _force(told: Any) -> np.ndarray:
+    """(3,) Newton from JSON."""
+    numbers = told if isinstance(told, list) else []
+    if len(numbers) != 3 or not all(type(x) in (int, float) and abs(x) <= STRONGEST_N for x in numbers):
+        raise ComoError(f"push needs a force, three numbers of up to {STRONGEST_N:g} N, got {told!r}")
+    return np.array(numbers, float)
 
 
 def _order(request: dict[str, Any]) -> Order:

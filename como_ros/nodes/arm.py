@@ -1,4 +1,4 @@
-"""The arm on the wire: state out at the loop's rate, commands in; home and recover as services.
+"""The arm on the wire: state out at the loop's rate, commands in; home, guide and recover as services.
 
 Callbacks only translate and hand over; the control loop has a thread of its own. There is one executor thread
 only: several, run before others, starve each other of the interpreter. A commander of chunks that offers the
@@ -94,6 +94,7 @@ class ArmNode(Node):
         self._told: tuple[str, str, int, str] = ("", "", 0, "")
         self._subscribe()
         self._offer("/arm/home", self._loop.home)
+        self._offer("/arm/guide", self._loop.guide)
         self._offer("/arm/recover", self._loop.recover)
         every(self, 0.1, self._say_changes)
 

@@ -36,6 +36,7 @@ from como_ros.console.shelf import EpisodeList, jpeg
 from como_ros.console.view import Lights, Words
 from como_ros.control.supervision import TELEOP
 from como_ros.drivers.teleop import IN_CONSOLE, SERVICES, Hand
+from como_ros.drivers.teleop_guiding import GuidingHand
 from como_ros.drivers.teleop_hand import HandDevice
 from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
@@ -47,8 +48,8 @@ from policies.spaces import CAMERAS
 
 TOKEN_VARIABLE = "COMO_CONSOLE_TOKEN"
 BUTTONS = SERVICES | {"policy": "/supervisor/policy", "recover": "/arm/recover"}
-NOT_PRESSED = {"drive"}
-"""The deadman asks for it."""
+NOT_PRESSED = {"drive", "guide"}
+"""The deadman asks for them."""
 PICTURE_S, ARM_S, STATE_S = 0.1, 0.1, 0.2
 PLAN_S = 1.0
 """A plan older than this has been followed."""
@@ -62,7 +63,7 @@ class ConsoleConfig:
     out: str = "out/episodes"
     """Folder that takes the episodes, for the list and for what the disk has left."""
     device: str = ""
-    """Driven from here: gizmo, keyboard or gello; empty to watch only."""
+    """Driven from here: gizmo, keyboard, gello or guiding; empty to watch only."""
     leader_port: str = ""
     """Serial port of the leader arm, for gello."""
     leader_calibration: str = "gello.json"
@@ -226,6 +227,8 @@ class ConsoleNode(Node):
         return node, executor, thread
 
     def _open_hand(self) -> Hand:
+        if self._config.device == "guiding":
+            return GuidingHand(self._hand)
         if self._config.device != "gello":
             return self._hand
         from como_ros.drivers.teleop_leader import Leader, load

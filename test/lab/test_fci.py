@@ -173,6 +173,9 @@ GARBAGE = (
     '{"cmd": "reset", "seed": true}',
     f'{{"cmd": "fault", "name": "camera_drop", "value": {HUGE}}}',
     '{"cmd": "fault", "name": "x"}',
+    '{"cmd": "push", "force": [0, 1]}',
+    '{"cmd": "push", "force": [0, 0, NaN]}',
+    f'{{"cmd": "push", "force": [0, 0, {HUGE}]}}',
 )
 
 

@@ -95,7 +95,7 @@ function showHold(where, now) {
   const hints = {
     stopped: (now.why || "").replace(/^stopped: /, "Stopped: ") + (mine ? ". Let go, re-arm, hold again."
       : ". Re-arm, then hold to drive."),
-    ready: "Ready: hold, and " + (now.device === "gizmo" ? "drag the gizmo or press a pad." : "press a pad."),
+    ready: "Ready: hold, and " + ({ gizmo: "drag the gizmo or press a pad.", guiding: "lead the arm by hand." }[now.device] || "press a pad."),
     teleop: mine ? "Driving. Letting go stops the arm." : "Driven by hand.",
     policy: "The policy drives; hold to take over.",
   };

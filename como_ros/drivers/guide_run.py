@@ -1,0 +1,53 @@
+"""Guiding by hand: the arm bears itself and yields to whoever moves it, watched in every round."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from como_ros.control.gains import CATCHING_NMS_RAD, YIELDING_NMS_RAD
+from como_ros.control.guiding import Watched
+from como_ros.control.limits import RobotLimits
+from como_ros.control.shield import ShieldConfig
+from como_ros.control.triage import is_at_rest
+from como_ros.drivers.franka import FrankaArm
+
+CAUGHT_WITHIN_NS = 500_000_000
+
+
+class GuideRun:
+    """One guiding under way."""
+
+    def __init__(self, arm: FrankaArm, limits: RobotLimits, shield: ShieldConfig) -> None:
+        state = arm.read()
+        self._watched = Watched(limits, shield, state.q, state.pose7[:3])
+        self._freely = False
+        self._end_ns = 0
+        self._let(arm, freely=True)
+
+    def _let(self, arm: FrankaArm, freely: bool) -> None:
+        """Be moved, or be moved with an effort and come to rest."""
+        if freely != self._freely:
+            arm.yield_joints(YIELDING_NMS_RAD if freely else CATCHING_NMS_RAD)
+        self._freely = freely
+
+    @property
+    def ends(self) -> bool:
+        return self._end_ns > 0
+
+    def step(self, arm: FrankaArm, freely: bool) -> str:
+        """Pull nowhere, damp what moves; says why it may not go on, or nothing."""
+        self._let(arm, freely)
+        state = arm.read()
+        arm.set_joint_target(state.q, np.zeros(7))
+        return self._watched.beyond(state.robot_s, state.q, state.pose7[:3])
+
+    def end(self, arm: FrankaArm, now_ns: int) -> None:
+        """Catch the arm: its spring comes when it rests."""
+        self._let(arm, freely=False)
+        self._end_ns = now_ns
+
+    def rests(self, arm: FrankaArm, now_ns: int) -> bool:
+        """Or has had its time."""
+        state = arm.read()
+        arm.set_joint_target(state.q, np.zeros(7))
+        return is_at_rest(state.dq) or now_ns > self._end_ns + CAUGHT_WITHIN_NS
