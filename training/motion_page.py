@@ -67,7 +67,8 @@ def page(folder: Path, encoder: FrozenEncoder, episodes: list[Episode], clips: l
     net, found = model.load(folder)
     shown = look(net, encoder, spread(episodes), spread(clips))
     parts = [
-        _head(folder, net.config, found.extra, _figures(net, encoder, episodes)),
+        _head(folder, net.config, found.extra),
+        _measured(_figures(net, encoder, episodes), len(episodes)),
         _curve(found.extra.get("curve", [])),
         _paintings(shown),
         _swaps(shown),
@@ -81,28 +82,32 @@ def page(folder: Path, encoder: FrozenEncoder, episodes: list[Episode], clips: l
 
 
 def _figures(net: MotionNet, encoder: FrozenEncoder, episodes: list[Episode]) -> dict[str, float]:
-    """Probes need several episodes."""
+    """Nothing where there are too few episodes for a probe."""
     if len(episodes) < 8:
         return {}
     data = motion_data(episodes, [], encoder, replace(net.config, masks="none"), copies=0)
     return score_on(net, data, episodes)
 
 
-def _head(folder: Path, config: MotionConfig, told: dict, figures: dict[str, float]) -> str:
+def _measured(figures: dict[str, float], episodes: int) -> str:
+    rows = {name: f"{figures[key]:.2f}" for key, name in FIGURES.items() if key in figures}
+    return (
+        f"<div><h2>Measured on these {episodes} episodes</h2>{_table(rows)}</div></div>" if rows else "</div>"
+    )
+
+
+def _head(folder: Path, config: MotionConfig, told: dict) -> str:
     usual = asdict(MotionConfig())
     flat = {**asdict(config), **{f"schedule.{k}": v for k, v in asdict(config.schedule).items()}}
     usual |= {f"schedule.{k}": v for k, v in usual["schedule"].items()}
     switches = ("input", "bottleneck", "contrastive", "target", "masks", "gap_s")
     rows = {key: value for key, value in flat.items() if key in switches or value != usual[key]}
     rows.pop("schedule", None)
-    measured = {name: f"{figures[key]:.2f}" for key, name in FIGURES.items() if key in figures}
     source = ", ".join(f"{key} {value}" for key, value in told.get("source", {}).items())
     return (
         f"<h1>Latent motion: {html.escape(folder.name)}</h1><p>Trained on {html.escape(source)}; "
         f"{config.queries} x {config.code_dim} numbers a motion.</p>"
         f"<div class=two><div><h2>Config</h2>{_table(rows)}</div>"
-        + (f"<div><h2>Measured on these episodes</h2>{_table(measured)}</div>" if measured else "")
-        + "</div>"
     )
 
 

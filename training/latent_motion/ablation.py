@@ -39,6 +39,7 @@ BASELINES = {
     for gap, column in COLUMN_OF_GAP.items()
     for read in (pca, pooled_difference, canonical)
 }
+BASELINES["canonical_one_second_robots"] = (canonical, "td_tcl_one_second_robots")
 UNTRAINED = {f"untrained{gap}": column for gap, column in COLUMN_OF_GAP.items()}
 Row = dict[str, float]
 
