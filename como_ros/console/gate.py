@@ -20,11 +20,13 @@ from como_ros.errors import ComoError
 
 SECRET_HEADER = "X-Como-Gate"
 """Tells the 3-D view that a connection came through here."""
+VIEW_HEADER, VIEW = "X-Como-View", "view"
+"""Name of a 3-D view, which only the page around it knows; from the address into a header."""
 COOKIE, TOKEN = "como_console", "token"
 MAX_HEAD, HEAD_S, REFUSED_S = 16384, 10.0, 0.2
 SHORTEST_TOKEN = 12
 SCENE = "/scene"
-HOP = {"connection", "cookie", "keep-alive", SECRET_HEADER.lower()}
+HOP = {"connection", "cookie", "keep-alive", SECRET_HEADER.lower(), VIEW_HEADER.lower()}
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ class Request:
         except CookieError:
             cookie = None
         return given or (cookie.value if cookie else "")
+
+    @property
+    def view(self) -> str:
+        """A plain name or nothing: it goes on as a header."""
+        given = parse_qs(self.query).get(VIEW, [""])[0]
+        return given if re.fullmatch(r"\w{16,64}", given, re.ASCII) else ""
 
     @property
     def host_name(self) -> str:
@@ -176,6 +184,7 @@ class Gate:
         connection = "Upgrade" if request.upgrades else "close"
         kept = [f"{name}: {value}" for name, value in request.headers if name.lower() not in HOP]
         ours = [f"Connection: {connection}", f"{SECRET_HEADER}: {self._secret}"]
+        ours += [f"{VIEW_HEADER}: {request.view}"] if request.view else []
         lines = [f"GET {path} HTTP/1.1", *kept, *ours]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 

@@ -67,6 +67,8 @@ class PageHand:
         self._clicks: set[str] = set()
         self._must_let_go: set[int] = set()
         """Who has gripped, or tried to, and has not let go since: a grip that was lost does not come back."""
+        self._views: dict[int, str] = {}
+        """By page, the name that its 3-D view goes by."""
 
     def beat(self, client: int, keys: frozenset[str], sent_s: float) -> None:
         """A page says that it holds; `sent_s` is by its own clock."""
@@ -87,9 +89,28 @@ class PageHand:
             if self._hold is not None and client in (None, self._hold.client):
                 self._hold = None
 
-    def click(self, name: str) -> None:
-        if name in GRIPS:
-            with self._lock:
+    def looks_through(self, client: int, view: str) -> None:
+        """A page says which 3-D view is its own."""
+        with self._lock:
+            self._views[client] = view
+
+    def leave(self, client: int) -> None:
+        """A page has gone, and its view with it."""
+        self.let_go(client)
+        with self._lock:
+            self._views.pop(client, None)
+
+    def may_pull(self, view: str) -> bool:
+        """Whoever holds the deadman pulls alone; while nobody holds, pulling moves nothing but the gizmo."""
+        with self._lock:
+            hold = self._fresh(self._clock())
+            return hold is None or self._views.get(hold.client) == view
+
+    def click(self, client: int, name: str) -> None:
+        """Of the gripper's buttons; while one page drives, those of another do nothing."""
+        with self._lock:
+            hold = self._fresh(self._clock())
+            if name in GRIPS and (hold is None or hold.client == client):
                 self._clicks.add(name)
 
     @property

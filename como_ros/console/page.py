@@ -93,7 +93,7 @@ class Page:
             pass
         finally:
             self.watchers -= 1
-            self._hand.let_go(client)
+            self._hand.leave(client)
 
     async def _send(self, socket: ServerConnection) -> None:
         """A slow browser gets fewer pictures, never old ones."""
@@ -121,8 +121,10 @@ class Page:
                 self._hand.beat(client, frozenset(map(str, told["keys"])), float(told["at"]))
             else:
                 self._hand.let_go(client)
+        elif "view" in told:
+            self._hand.looks_through(client, str(told["view"]))
         elif "grip" in told:
-            self._hand.click(str(told["grip"]))
+            self._hand.click(client, str(told["grip"]))
         elif "say" in told:
             self._orders.say(" ".join(str(told["say"]).split())[:MAX_WORDS])
         elif told["press"] in self._buttons:

@@ -7,13 +7,14 @@ console's gate, which adds a secret of this run, is closed before it sees or say
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import viser
 from viser import _messages
 from viser.infra import WebsockClientConnection
 
-from como_ros.console.gate import SECRET_HEADER
+from como_ros.console.gate import SECRET_HEADER, VIEW_HEADER
 from como_ros.console.shapes import FINGER_Z_M, HAND, meshes
 from como_ros.control.kinematics import link_frames
 from como_ros.control.rotations import xyzw_from_matrix
@@ -27,10 +28,16 @@ STILL = 5e-4
 
 
 class Scene:
-    """Safe to call from one thread; the gizmo moves from viser's."""
+    """Safe to call from one thread; the gizmo moves from viser's.
 
-    def __init__(self, secret: str, gizmo: bool) -> None:
+    `may_pull` says of a view whether its gizmo counts now: only who holds the deadman may steer.
+    """
+
+    def __init__(self, secret: str, gizmo: bool, may_pull: Callable[[str], bool]) -> None:
         self._secret = secret
+        self._may_pull = may_pull
+        self._views: dict[int, str] = {}
+        """By viser's number of a client."""
         self._server = viser.ViserServer(HOST, 0, verbose=False)
         self._guard()
         self._bare_view()
@@ -38,6 +45,8 @@ class Scene:
         self._lock = threading.Lock()
         self._shown = np.full(8, np.inf)
         self._dragged: int | None = None
+        self._pulled7: np.ndarray | None = None
+        """Where the gizmo was last put, by us or by one who may."""
         self._gizmo = self._add_gizmo() if gizmo else None
         self._plan: list[viser.SceneNodeHandle] = []
 
@@ -65,6 +74,7 @@ class Scene:
             if connection.request is None or connection.request.headers.get(SECRET_HEADER) != self._secret:
                 await connection.close(1008, "come through the console")
                 raise PermissionError("a connection to the 3-D view did not come through the console's gate")
+            self._views[client.client_id] = connection.request.headers.get(VIEW_HEADER, "")
 
         sockets._client_connect_cb.insert(0, refuse_strangers)
 
@@ -137,15 +147,33 @@ class Scene:
 
         @gizmo.on_update
         async def _(event: viser.TransformControlsEvent) -> None:
-            with self._lock:
-                self._dragged = None if event.phase == "end" else event.client_id
+            self._pull(event)
 
         @self._server.on_client_disconnect
         async def _(client: viser.ClientHandle) -> None:
+            self._views.pop(client.client_id, None)
             with self._lock:
                 self._dragged = None if self._dragged == client.client_id else self._dragged
 
         return gizmo
+
+    def _pull(self, event: viser.TransformControlsEvent) -> None:
+        """Counts from whoever may; from others the gizmo goes back to where it was."""
+        allowed = event.client_id is not None and self._may_pull(self._views.get(event.client_id, ""))
+        with self._lock:
+            if event.phase == "end":
+                self._dragged = None if self._dragged == event.client_id else self._dragged
+                return
+            if allowed:
+                self._dragged, self._pulled7 = event.client_id, _pose7(event.target)
+                return
+            back7 = self._pulled7
+        if back7 is not None:
+            self._put(event.target, back7)
+
+    def _put(self, gizmo: viser.TransformControlsHandle, pose7: np.ndarray) -> None:
+        with self._server.atomic():
+            gizmo.position, gizmo.wxyz = pose7[:3], _wxyz(pose7[3:])
 
     @property
     def dragging(self) -> bool:
@@ -154,17 +182,22 @@ class Scene:
 
     @property
     def gizmo7(self) -> np.ndarray | None:
-        if self._gizmo is None:
-            return None
-        return np.concatenate([self._gizmo.position, np.roll(self._gizmo.wxyz, -1)])
+        with self._lock:
+            return self._pulled7
 
     def place_gizmo(self, pose7: np.ndarray) -> None:
         """To where the hand is, unless somebody holds it."""
         gizmo = self._gizmo
-        if gizmo is None or self.dragging or np.abs(gizmo.position - pose7[:3]).max() < STILL:
+        if gizmo is None or self.dragging:
             return
-        with self._server.atomic():
-            gizmo.position, gizmo.wxyz = pose7[:3], _wxyz(pose7[3:])
+        if self._pulled7 is None or np.abs(self._pulled7[:3] - pose7[:3]).max() >= STILL:
+            with self._lock:
+                self._pulled7 = pose7.copy()
+            self._put(gizmo, pose7)
+
+
+def _pose7(gizmo: viser.TransformControlsHandle) -> np.ndarray:
+    return np.concatenate([gizmo.position, np.roll(gizmo.wxyz, -1)])
 
 
 def _wxyz(xyzw: np.ndarray) -> np.ndarray:

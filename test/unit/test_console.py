@@ -4,12 +4,16 @@ import asyncio
 import json
 import threading
 import time
+from contextlib import contextmanager
 from http.client import HTTPConnection, RemoteDisconnected
 
 import numpy as np
 import pytest
 
 pytest.importorskip("viser")
+import msgspec
+import viser
+from viser import _messages
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -91,8 +95,9 @@ class House:
         self.pressed: list[str] = []
         self.said: list[str] = []
         self.log: list[str] = []
-        self.scene = Scene("secret", gizmo=True)
         self.hand = PageHand(lambda: self.scene.gizmo7)
+        self.may_pull, self.seen = self.hand.may_pull, []
+        self.scene = Scene("secret", True, self._asked)
         orders = Orders(self.pressed.append, self.said.append)
         self.page = Page(self.hand, orders, frozenset({"start", "stop"}))
         self.loop = asyncio.new_event_loop()
@@ -101,6 +106,12 @@ class House:
         gate = Gate(token, "secret", (HOST, self.scene.port), socket, self.log.append)
         self.run(self.page.listen(socket))
         self.port = self.run(gate.listen("127.0.0.1", 0)).sockets[0].getsockname()[1]
+
+    def _asked(self, view: str) -> bool:
+        """Notes who was refused."""
+        may = self.may_pull(view)
+        self.seen += [] if may else [view]
+        return may
 
     def run(self, task):
         return asyncio.run_coroutine_threadsafe(task, self.loop).result(10)
@@ -178,8 +189,6 @@ def test_only_the_pages_own_files_are_served(opened, path):
 
 def test_the_3d_view_closes_whoever_comes_round_the_gate(opened):
     address = f"ws://127.0.0.1:{opened.scene.port}"
-    import viser
-
     protocol = [f"viser-v{viser.__version__}"]
     with connect(address, subprotocols=protocol) as stranger, pytest.raises(ConnectionClosed):
         stranger.recv(5)
@@ -223,6 +232,51 @@ def test_stop_takes_every_hand_off_the_deadman_and_nonsense_lets_go(opened):
             wire.send(json.dumps(last))
             wait_until(lambda: opened.hand.holder is None, f"{last} to let go")
     assert opened.pressed[-1] == "stop"
+
+
+MINE, THEIRS = "a" * 32, "b" * 32
+
+
+@contextmanager
+def gizmo_in(house: House, view: str):
+    """The gizmo of the 3-D view in somebody's page; call it to drag it along x."""
+    address = f"ws://127.0.0.1:{house.port}/scene?view={view}"
+    protocol = [f"viser-v{viser.__version__}"]
+    with connect(address, subprotocols=protocol, max_size=None, max_queue=None) as socket:
+
+        def drag(x_m: float) -> None:
+            said = _messages.TransformControlsUpdateMessage("/gizmo", (0.0, 1.0, 0.0, 0.0), (x_m, 0.0, 0.3))
+            socket.send(msgspec.msgpack.encode(said.as_serializable_dict()))
+
+        yield drag
+
+
+def test_only_the_gizmo_of_who_may_pull_is_followed_and_the_others_snap_back(opened):
+    opened.may_pull = lambda view: view == MINE
+    opened.scene.place_gizmo(GIZMO7)
+    with gizmo_in(opened, MINE) as mine, gizmo_in(opened, THEIRS) as theirs, gizmo_in(opened, "") as nameless:
+        for number, stranger in enumerate((theirs, nameless)):
+            stranger(0.1)
+            time.sleep(0.2)
+            mine(0.6 + number)
+            wait_until(lambda number=number: opened.scene.gizmo7[0] == 0.6 + number, "the pull")
+        theirs(0.1)
+        wait_until(lambda: opened.seen == [THEIRS, "", THEIRS], "the strangers to be asked about")
+        assert opened.scene.gizmo7[0] == 1.6
+    opened.may_pull = opened.hand.may_pull
+
+
+def test_while_one_page_holds_only_its_own_view_may_pull(hand, now):
+    assert hand.may_pull(THEIRS)
+    hand.looks_through(1, MINE)
+    hand.looks_through(2, THEIRS)
+    hand.beat(1, frozenset(), 0.0)
+    assert [hand.may_pull(view) for view in (MINE, THEIRS, "")] == [True, False, False]
+    now.s += 2 * SILENT_S
+    assert hand.may_pull(THEIRS)
+    hand.leave(1)
+    hand.beat(1, frozenset(), 0.0)
+    assert not hand.may_pull(MINE)
 
 
 # The browser's hand ------------------------------------------------------------------------------
@@ -323,9 +377,17 @@ def test_opposite_keys_cancel_and_unknown_ones_are_nobodys():
 
 
 def test_a_grip_is_one_click(hand):
-    hand.click("close")
-    hand.click("explode")
+    hand.click(1, "close")
+    hand.click(1, "explode")
     assert [hand.read().buttons for _ in range(2)] == [{"close"}, frozenset()]
+
+
+def test_while_one_page_drives_another_does_not_work_the_gripper(hand):
+    hand.beat(1, frozenset(), 0.0)
+    hand.click(2, "open")
+    assert hand.read().buttons == frozenset()
+    hand.click(1, "open")
+    assert hand.read().buttons == {"open"}
 
 
 class Still:

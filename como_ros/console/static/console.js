@@ -6,7 +6,9 @@ const MOVES = [["w", "forward"], ["a", "left"], ["e", "up"], ["j", "turn left"],
   ["s", "back"], ["d", "right"], ["q", "down"], ["l", "turn right"], ["k", "tip down"], ["o", "roll right"]];
 const MOVE_KEYS = new Set(MOVES.map(([key]) => key));
 
+const wsOrigin = location.origin.replace(/^http/, "ws");
 const $ = id => document.getElementById(id);
+const view = Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, "0")).join("");
 const keys = new Set();
 const holders = new Set(); // what holds the deadman: the space bar, a pointer on the button, pointers on pads
 let wire = null, you = 0, state = {}, toldNumber = 0, beating = null;
@@ -14,7 +16,8 @@ let wire = null, you = 0, state = {}, toldNumber = 0, beating = null;
 // The wire --------------------------------------------------------------------------------------
 
 function connect() {
-  wire = new WebSocket(location.origin.replace(/^http/, "ws") + "/wire");
+  wire = new WebSocket(wsOrigin + "/wire");
+  wire.onopen = () => send({view}); // the 3-D view in this page goes by that name
   wire.binaryType = "arraybuffer";
   wire.onmessage = event => typeof event.data === "string" ? hear(JSON.parse(event.data)) : see(event.data);
   wire.onclose = () => {
@@ -217,6 +220,7 @@ $("scene").addEventListener("load", () => {
   inner.document.head.append(style);
   listenTo(inner);
 });
+$("scene").src = "scene/?fixedDpr=1&websocket=" + encodeURIComponent(`${wsOrigin}/scene?view=${view}`);
 
 // Buttons ---------------------------------------------------------------------------------------
 
