@@ -11,14 +11,17 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from como_ros.nodes.shared_memory import own_port
+
 
 class Spinning:
     """Spins in a thread of its own between `with` and its end."""
 
     def __init__(self, name: str) -> None:
         self._context = rclpy.Context()
-        self._context.init(domain_id=int(os.environ.get("ROS_DOMAIN_ID", "0")))
-        self._node = Node(name, context=self._context)
+        with own_port():
+            self._context.init(domain_id=int(os.environ.get("ROS_DOMAIN_ID", "0")))
+            self._node = Node(name, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._executor.spin, name=name, daemon=True)
