@@ -22,7 +22,7 @@ from training.latent_motion.net import MotionNet
 from training.metrics import past_to_future, probed
 from training.motion_data import FrozenEncoder
 from training.probe import mlp_probe, probe
-from training.transfer import Moves, _read_across, true_places
+from training.transfer import Moves, _calibrated, _read_across, true_places
 from training.videos import Clip
 
 RNG = np.random.default_rng(0)
@@ -103,6 +103,18 @@ def test_a_probe_reads_another_embodiment_once_each_is_centred():
     hand = Moves(3 * z + 5, z @ mixing, GROUPS)
     assert _read_across("a", robot, hand)["a_r2"] < 0
     assert _read_across("a", robot.standard(), hand.standard())["a_r2"] > 0.99
+
+
+def test_a_penalty_for_the_other_embodiment_trusts_less_in_what_it_does_not_share():
+    moved = RNG.standard_normal((320, 3))
+    shared = np.tile(moved, 8) + RNG.standard_normal((320, 24))
+    own = moved + 0.01 * RNG.standard_normal((320, 3))
+    robot = Moves(np.concatenate([shared, own], 1), moved, GROUPS)
+    hand = Moves(np.concatenate([shared, RNG.standard_normal((320, 3))], 1), moved, GROUPS)
+    found = _calibrated("a", robot.standard(), hand.standard())
+    assert _read_across("a", robot.standard(), hand.standard())["a_r2"] < 0
+    assert found["a_calibrated_r2"] > 0.5
+    assert found["a_calibrated_penalty"] > probe(robot.z, robot.moved, GROUPS).penalty
 
 
 def test_the_truth_of_a_frame_is_of_the_moment_it_was_shown(tmp_path):
