@@ -8,7 +8,6 @@ follows chunks. In every other state, and as soon as commands are missing, it br
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -23,45 +22,14 @@ from como_ros.control.interpolation import (
     stop_path,
 )
 from como_ros.control.mandate import Mandate
+from como_ros.control.servo_config import ServoConfig
 from como_ros.control.shield import ShieldConfig, Verdict, guard, into_box
 from como_ros.control.supervision import POLICY, TELEOP
-from como_ros.control.tracking import Briskness, OperatorPath, Speeds, TrackingConfig, ease
-from como_ros.errors import ComoError
+from como_ros.control.tracking import Briskness, OperatorPath, Speeds, ease
 
 HOLDING, FOLLOWING = "holding", "following"
 WAITING = ("no pose commanded yet", "commands stopped", "no chunk commanded yet", "chunk ran out")
 """Holds of an armed arm whose commands are merely missing; all others but a pause are stops or faults."""
-
-
-@dataclass(frozen=True)
-class ServoConfig:
-    """How long things may last, in seconds, and how brisk the set-points may be."""
-
-    blend_s: float = 0.2
-    """Over which the difference between an old and a new chunk fades out."""
-    stop_s: float = 0.06
-    """Braking time when a hold begins."""
-    pose_timeout_s: float = 0.1
-    """Silence of a driving operator, two periods at 20 Hz, after which the arm holds."""
-    heartbeat_late_s: float = 0.1
-    """Silence of the supervisor, five beats, after which the arm holds until it is heard again."""
-    heartbeat_timeout_s: float = 1.0
-    """Silence that counts as its death: the arm must be armed again. A program that joins the network can
-    delay the beats by a third of a second."""
-    max_early_s: float = 1.0
-    """Commands due later than this are refused: some clock has jumped."""
-    max_dt_s: float = 0.02
-    """A tick that came late may not move the arm further than this much time would."""
-    acceleration_m_s2: float = 8.1
-    acceleration_rad_s2: float = 15.3
-    """Of set-points: 0.9 times what an FR3 may, which is less than a Panda."""
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-
-    def __post_init__(self) -> None:
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            if isinstance(value, float) and not 0 < value < float("inf"):
-                raise ComoError(f"servo: {spec.name} must be positive and finite, got {value}")
 
 
 class Servo:

@@ -31,10 +31,7 @@ from franky import (
 )
 
 from como_ros.control import gains
-from como_ros.control.limits import get_limits, set_limits
-from como_ros.control.triage import is_at_rest
-from como_ros.errors import ComoError
-from policies.spaces import invert_pose
+from como_ros.drivers.arm_setup import ArmError, FrankaConfig, configure
 
 FRANKY_ERRORS = (
     CommandException,
@@ -48,45 +45,10 @@ FRANKY_ERRORS = (
 
 HOMING_STIFFNESS = (200.0, 200.0, 200.0, 200.0, 80.0, 80.0, 40.0)
 HOMING_DAMPING = (30.0, 30.0, 30.0, 30.0, 10.0, 10.0, 5.0)
-EE_WAIT_S = 0.5
-EE_TRIES = 3
-REST_WAIT_S = 3.0
-EE_CLOSE = 0.002
-SETTLE_S = 0.02
-
-
-def _hand_tcp() -> np.ndarray:
-    """Flange to the point between the fingertips: 45 degrees about z and 103.4 mm out."""
-    c = np.sqrt(0.5)
-    return np.array([[c, c, 0, 0], [-c, c, 0, 0], [0, 0, 1, 0.1034], [0, 0, 0, 1.0]])
-
-
-F_T_TCP = _hand_tcp()
 
 
 def _names(errors: Any) -> tuple[str, ...]:
     return tuple(name for name in dir(errors) if getattr(errors, name) is True)
-
-
-class ArmError(ComoError):
-    """The arm stopped or cannot be reached; says why and what to do."""
-
-
-@dataclass(frozen=True)
-class FrankaConfig:
-    """How to talk to the arm and how stiff it is."""
-
-    host: str = "127.0.0.1"
-    robot: str = "panda"
-    realtime: bool = False
-    """Demand a PREEMPT_RT kernel; leave it off in the lab only."""
-    stiffness_n_m: float = gains.STIFFNESS_N_M
-    error_clip_m: float = gains.ERROR_CLIP_M
-    contact_torque_nm: float = gains.CONTACT_NM
-    collision_torque_nm: float = gains.COLLISION_NM
-    contact_force_n: float = gains.CONTACT_N
-    collision_force_n: float = gains.COLLISION_N
-    load_kg: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,50 +91,8 @@ class FrankaArm:
             ) from error
 
     def _configure(self) -> None:
-        """Limits, thresholds, load and end effector; an arm without them is never tracked."""
-        robot, config = self._robot, self.config
-        set_limits(robot, get_limits(config.robot))
-        robot.set_collision_behavior(
-            lower_torque_threshold=config.contact_torque_nm,
-            upper_torque_threshold=config.collision_torque_nm,
-            lower_force_threshold=config.contact_force_n,
-            upper_force_threshold=config.collision_force_n,
-        )
-        if config.load_kg:
-            robot.set_load(config.load_kg, [0.0, 0.0, float(F_T_TCP[2, 3])], [0.0] * 9)
-        self._set_tcp()
+        configure(self._robot, self.config)
         self._configured = True
-
-    def _set_tcp(self) -> None:
-        """The controller forgets the end effector when it restarts, so every connection sets it.
-
-        Tried again where the pose that it is judged by was reported before the controller had settled.
-        """
-        for _ in range(EE_TRIES):
-            if self._takes_tcp(self._flange_at_rest()):
-                return
-        raise ArmError("the robot did not take the end effector; connect again")
-
-    def _flange_at_rest(self) -> np.ndarray:
-        """(4, 4) in the base frame; an arm that was just left may still swing."""
-        deadline = time.monotonic() + REST_WAIT_S
-        while time.monotonic() < deadline:
-            time.sleep(SETTLE_S)
-            state = self._robot.state
-            if is_at_rest(state.dq):
-                flange: np.ndarray = state.O_T_EE.matrix @ invert_pose(state.F_T_EE.matrix)
-                return flange
-        raise ArmError(f"the arm still moves after {REST_WAIT_S:.0f} s; connect again at rest")
-
-    def _takes_tcp(self, flange: np.ndarray) -> bool:
-        """Set it and wait until the reported pose has moved there: the one before would be followed."""
-        self._robot.set_ee((invert_pose(self._robot.state.F_T_NE.matrix) @ F_T_TCP).T.flatten().tolist())
-        deadline = time.monotonic() + EE_WAIT_S
-        while time.monotonic() < deadline:
-            if np.abs(self._robot.state.O_T_EE.matrix - flange @ F_T_TCP).max() < EE_CLOSE:
-                return True
-            time.sleep(0.005)
-        return False
 
     def read(self) -> ArmState:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from como_ros.control.servo import ServoConfig
+from como_ros.control.servo_config import ServoConfig
 from como_ros.control.supervision import REQUESTS, STOPPED, Supervision
 from como_ros.drivers.priority import run_before_others
 from como_ros.errors import ComoError
