@@ -65,6 +65,9 @@ def write_page(folder: Path, bags: Path | None, videos: Path | None, out: Path) 
 
 def page(folder: Path, encoder: FrozenEncoder, episodes: list[Episode], clips: list[Clip]) -> str:
     net, found = model.load(folder)
+    gap = round(net.config.gap_s * encoder.contract.action_rate_hz)
+    episodes = [e for e in episodes if len(e) > gap]
+    clips = [c for c in clips if len(c.frames) > gap]
     shown = look(net, encoder, spread(episodes), spread(clips))
     parts = [
         _head(folder, net.config, found.extra),
@@ -82,11 +85,12 @@ def page(folder: Path, encoder: FrozenEncoder, episodes: list[Episode], clips: l
 
 
 def _figures(net: MotionNet, encoder: FrozenEncoder, episodes: list[Episode]) -> dict[str, float]:
-    """Nothing where there are too few episodes for a probe."""
+    """Nothing where there are too few episodes for a probe, or where they are too short."""
     if len(episodes) < 8:
         return {}
     data = motion_data(episodes, [], encoder, replace(net.config, masks="none"), copies=0)
-    return score_on(net, data, episodes)
+    long_enough = len(data.starts(2 * round(net.config.gap_s * data.rate_hz)))
+    return score_on(net, data, episodes) if long_enough else {}
 
 
 def _measured(figures: dict[str, float], episodes: int) -> str:

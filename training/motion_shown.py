@@ -58,11 +58,11 @@ def spread(whole: list) -> list:
 
 
 def look(net: MotionNet, encoder: FrozenEncoder, episodes: list[Episode], clips: list[Clip]) -> Shown:
+    if not episodes and not clips:
+        raise ComoError(f"no recording is longer than the {net.config.gap_s} s between the two frames")
     data = motion_data(episodes, clips, encoder, replace(net.config, masks="none"), copies=0)
     gap = round(net.config.gap_s * data.rate_hz)
     starts = data.starts(gap)
-    if not len(starts):
-        raise ComoError(f"no recording is longer than the {net.config.gap_s} s between the two frames")
     images = np.concatenate([e.images["front"] for e in episodes] + [c.frames for c in clips])
     patches = data.patches[0].astype(np.float32)
     energy = np.array([np.square(patches[i + gap] - patches[i]).mean() for i in starts])

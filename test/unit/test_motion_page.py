@@ -77,7 +77,10 @@ def test_pairs_are_the_liveliest_of_every_recording_by_turns(tmp_path):
     assert shown.starts[liveliest(shown, True)[0]] == 3
     assert shown.robot[in_turn(shown)].tolist() == [True, False, True, False]
     with pytest.raises(ComoError, match=r"no recording is longer than the 0\.5 s"):
-        look(shown.net, ENCODER, *recordings(4))
+        page(tmp_path, ENCODER, *recordings(4))
+    short, long = recordings(4)[0], recordings()[0]
+    assert "<h2>Painted</h2>" in page(tmp_path, ENCODER, short + long, [])
+    assert "Measured" not in page(tmp_path, ENCODER, 4 * long, [])
 
 
 def test_a_pair_shows_its_first_frame_in_cyan_and_its_later_one_in_red():
