@@ -20,3 +20,12 @@ def run_before_others(level: int) -> bool:
 def run_like_others() -> None:
     """Give up what this thread inherited, for itself and those it starts."""
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def prefer(niceness: int) -> bool:
+    """A larger share of a busy machine, for this thread and those it starts; False when not allowed."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    except PermissionError:
+        return False
+    return True

@@ -21,6 +21,7 @@ from std_msgs.msg import String
 
 from como_ros import wire
 from como_ros.bag_writer import INTERRUPTED, BagError, git_hash
+from como_ros.drivers.priority import prefer
 from como_ros.lab.client import LabClient
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
@@ -36,6 +37,8 @@ WATCH_S = 0.1
 """Between two looks at the streams."""
 FILLED = 0.5
 """Share of the queue from which on the disk is said to be behind: before anything is lost."""
+NICENESS = -5
+"""What is late to be recorded waits in memory, and is lost with this process."""
 AGAIN_S = 4.0
 """A request repeated so soon is the same one, asked again because its answer was lost on the way."""
 KEPT_AS = {"keep": "kept", "keep_success": "success", "keep_failure": "failure"}
@@ -289,6 +292,7 @@ def _text_of(file: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    prefer(NICENESS)
     return run_node(RecorderNode, argv)
 
 
