@@ -21,6 +21,8 @@ class Person:
     def __init__(self, loop: ArmLoop, pose7: Callable[[], np.ndarray], speed_m_s: float = 0.15) -> None:
         self._loop, self._pose7, self._speed_m_s = loop, pose7, speed_m_s
         self._state, self._follows = "ready", False
+        self.is_late = False
+        """Nothing is heard of supervisor and person."""
         self._target: np.ndarray | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -41,6 +43,8 @@ class Person:
 
     def _beat(self) -> None:
         while not self._end.wait(BEAT_S):
+            if self.is_late:
+                continue
             state = self._state
             self._loop.tell(lambda servo, now_ns, state=state: servo.supervise(state, now_ns))
             if self._target is not None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from arm_drive import until
+from arm_drive import Person, until
 from lab_server import running_lab
 
 from como_ros.drivers.arm_loop import FAULT, HOMING, TRACKING, ArmLoop, LoopConfig
@@ -161,6 +161,28 @@ def test_a_stop_that_is_released_in_the_same_breath_still_ends_the_sweep_home(la
         with pytest.raises(ComoError, match="broken off: the supervisor no longer says ready"):
             answer.result(15)
     loop.close()
+
+
+def test_a_sweep_home_waits_where_it_is_for_a_supervisor_that_is_late(lab, guest):
+    states: list = []
+    loop = guest(ArmLoop(LoopConfig(), lambda state, width_m: states.append(state)))
+    until(lambda: loop.mode == TRACKING)
+    with Person(loop, lambda: states[-1].pose7) as person:
+        person.drives()
+        until(lambda: states[-1].pose7[1] > 0.2)
+        person.says("ready")
+        answer = loop.home()
+        until(lambda: loop.mode == HOMING and np.abs(states[-1].dq).max() > 0.2)
+        person.is_late = True
+
+        def stands_and_waits() -> bool:
+            assert loop.servo is not None
+            waits = (loop.mode, loop.servo.mandate.pause) == (HOMING, "supervisor late")
+            return waits and np.abs(states[-1].dq).max() < 0.1
+
+        until(stands_and_waits, timeout_s=3.0)
+        person.is_late = False
+        assert answer.result(15).startswith("home")
 
 
 def test_a_release_may_arrive_just_after_the_call_to_go_home(lab, guest):
