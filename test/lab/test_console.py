@@ -1,9 +1,12 @@
-"""A person at the console: a real browser, real mouse and keys, against the whole graph in the lab."""
+"""A person at the console, against the whole graph in the lab: a real browser with real mouse and keys; and
+what a page says and hears, without the browser."""
 
+import json
 import os
 import socket
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,9 @@ from ros_probe import wait_until
 
 pytest.importorskip("viser")
 from browser import Browser, chromium, until
+from constant_bundle import write_constant_bundle
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from como_ros import bags, wire
 from como_ros.graphs import Deployment
@@ -155,3 +161,93 @@ def test_a_person_starts_drags_the_gizmo_and_keeps_the_episode(probe, tmp_path):
     assert held
     assert max(heights) - min(heights) > 0.02
     wait_until(lambda: not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(), "no child")
+
+
+class Page:
+    """Speaks with the console as its page does."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = connect(f"ws://127.0.0.1:{port}/wire", max_size=None)
+        self._told: dict = {"n": 0, "text": ""}
+        self._sending = threading.Lock()
+        self._begun_s = time.monotonic()
+        threading.Thread(target=self._hear, daemon=True).start()
+
+    def _hear(self) -> None:
+        with suppress(ConnectionClosed):
+            for text in self._socket:
+                if isinstance(text, str):
+                    self._told = json.loads(text).get("told", self._told)
+
+    def say(self, **told) -> None:
+        with self._sending:
+            self._socket.send(json.dumps(told))
+
+    def presses(self, button: str, then: str) -> None:
+        before = self._told["n"]
+        self.say(press=button)
+        wait_until(lambda: self._told["n"] > before, f"{button} to be answered")
+        assert self._told["text"].startswith(then), self._told
+
+    @contextmanager
+    def holding(self, key: str):
+        """The deadman and a key for a motion."""
+        let_go = threading.Event()
+
+        def beat() -> None:
+            while not let_go.wait(0.05):
+                self.say(hold=True, keys=[key], at=time.monotonic() - self._begun_s)
+
+        hand = threading.Thread(target=beat)
+        hand.start()
+        try:
+            yield
+        finally:
+            let_go.set()
+            hand.join()
+            self.say(hold=False)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def takes_over(page: Page, station, poses: list) -> float:
+    """From the policy that drives, with the deadman and the key for up; -> how far up the arm went."""
+    for service in ("/supervisor/release", "/arm/home"):
+        station.call(service)
+    page.presses("policy", "policy: state is policy")
+    wait_until(lambda: station.figures("arm")["driver"] == "policy", "the policy to drive")
+    time.sleep(0.5)
+    before_m = wire.pose7_from_msg(poses[-1][1])[2]
+    with page.holding("e"):
+        wait_until(lambda: station.supervisor_state != "policy", "the person to take over")
+        time.sleep(1.0)
+    wait_until(lambda: station.supervisor_state == "stopped", "letting go to stop the arm")
+    return float(wire.pose7_from_msg(poses[-1][1])[2] - before_m)
+
+
+def test_a_person_at_the_page_takes_over_from_a_policy_and_the_episode_shows_their_part(probe, tmp_path):
+    out, port = tmp_path / "episodes", free_port()
+    bundle = str(write_constant_bundle(tmp_path / "bundle", (0.004, 0.0, 0.0)))
+    deployment = Deployment(lab=True, bundle=bundle, console=True, device="keyboard", out=str(out), port=port)
+    poses = probe.listen("/arm/ee_pose")
+    with graph_up("autonomous", deployment, out / "logs") as (_, station):
+        page = Page(port)
+        page.presses("start", "start: recording")
+        rose_m = [takes_over(page, station, poses)]
+        while rose_m[-1] < 0.02 and len(rose_m) < TRIES:
+            rose_m.append(takes_over(page, station, poses))
+        page.presses("keep", "keep: kept")
+        page.close()
+    assert rose_m[-1] > 0.02
+    (episode,) = bags.episodes(out)
+    assert bags.read_meta(episode).provenance["intervention"] == "true"
+    drivers, driver = {"command_chunk": set(), "command_pose": set()}, ""
+    for key, _, value in bags.read_events(episode, {"supervisor_state", *drivers}):
+        if key == "supervisor_state":
+            driver = value
+        else:
+            drivers[key].add(driver)
+    assert drivers["command_pose"] <= {"policy", "teleop", "stopped"}
+    assert "teleop" in drivers["command_pose"]
+    assert "policy" in drivers["command_chunk"]
