@@ -101,7 +101,7 @@ _ROWS = [
     Topic("/arm/command/chunk", "trajectory_msgs/msg/MultiDOFJointTrajectory", "command", 0, "command_chunk"),
     Topic("/gripper/command", "trajectory_msgs/msg/JointTrajectory", "command", 0, "command_width"),
     Topic("/policy/instruction", "std_msgs/msg/String", "state", 0, INSTRUCTION),
-    Topic("/supervisor/state", "std_msgs/msg/String", "state", 50, "supervisor_state"),
+    Topic("/supervisor/state", "std_msgs/msg/String", "state", 25, "supervisor_state"),
     Topic("/teleop/deadman", "std_msgs/msg/Bool", "stream", 50, "deadman"),
     Topic("/recorder/state", "std_msgs/msg/String", "state", 1, "recorder_state"),
     Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "stream", 0, "diagnostics"),

@@ -27,7 +27,7 @@ from policies.spaces import Contract
 EPOCH_NS = 1_700_000_000_000_000_000
 """Simulated time zero as a stamp, so that bags look like bags from a real clock."""
 TICK_S = 0.01
-COMMAND_EVERY, CAMERAS_EVERY, HEARTBEAT_EVERY, REPORT_EVERY = 2, 10, 2, 100
+COMMAND_EVERY, CAMERAS_EVERY, HEARTBEAT_EVERY, REPORT_EVERY = 2, 10, 4, 100
 """In ticks of 10 ms: set-points at 50 Hz, cameras and supervisor at 10, recorder at 1; the arm at each."""
 
 

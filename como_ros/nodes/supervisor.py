@@ -1,4 +1,4 @@
-"""The one node that may say "move": publishes /supervisor/state, fifty times a second and at every change."""
+"""The one node that may say "move": publishes /supervisor/state, 25 times a second and at every change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BEATS = 2
 
 @dataclass(frozen=True)
 class SupervisorConfig:
-    heartbeat_hz: float = 50.0
+    heartbeat_hz: float = 25.0
     deadman_timeout_s: float = 0.5
     """Driving by hand stops when the deadman has not been heard for so long."""
 

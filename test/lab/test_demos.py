@@ -38,7 +38,7 @@ def test_a_demonstration_holds_every_stream_at_its_rate_and_says_where_it_is_fro
     assert row["ok"], row["problems"]
     assert set(streams(folders["seen"])) == {topic.key for topic in wire.TOPICS.values()} - NOT_IN_FAST_MODE
     rates = {key: round(rate) for key, rate in row["rates_hz"].items()}
-    assert rates | {"deadman": 50, "supervisor_state": 50, "images/front": 10, "ee_pose": 100} == rates
+    assert rates | {"deadman": 50, "supervisor_state": 25, "images/front": 10, "ee_pose": 100} == rates
     told = {name: bags.read_meta(folder).provenance for name, folder in folders.items()}
     assert (told["seen"]["spread"], told["wide"]["spread"]) == ("training", "held_out")
     assert rows["seen"]["successes"] == 1
