@@ -138,6 +138,7 @@ class _Bench:
             f"{victim}: at {speed * 100:.0f} cm/s, set-point still after {still_s * 1e3:.0f} ms, arm at rest "
             f"after {row.rest_s * 1e3:.0f} ms, back after {back_s:.1f} s, moved {row.moved_m * 1e3:.1f} mm, "
             f"{row.faults} faults, stalled {stalled_s * 1e3:.0f} ms"
+            + (f": {self._station.message('arm')}" if row.faults else "")
         )
         return row
 
