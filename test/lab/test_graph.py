@@ -155,6 +155,7 @@ def test_a_person_takes_over_from_the_policy_at_once_and_hands_back(probe, deplo
     steepest_m_s = ServoConfig.acceleration_m_s2 * ServoConfig.max_dt_s
     with moving(replace(deployment, device="scripted"), probe) as (_, station, motion):
         station.call("/recorder/start")
+        wait_until(lambda: station.figures("arm")["driver"] == "policy", "the policy to drive")
         taken_ns = time.time_ns()
         station.call("/supervisor/teleop")
         wait_until(lambda: int(station.figures("arm")["yielded_ns"]) > taken_ns, "the policy to yield")
