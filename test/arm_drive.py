@@ -18,9 +18,16 @@ BEAT_S = 0.02
 class Person:
     """Fifty times a second a state and, where the person drives or guides, a pose."""
 
-    def __init__(self, loop: ArmLoop, pose7: Callable[[], np.ndarray], speed_m_s: float = 0.15) -> None:
+    def __init__(
+        self,
+        loop: ArmLoop,
+        pose7: Callable[[], np.ndarray] = lambda: np.zeros(7),
+        speed_m_s: float = 0.15,
+        state: str = "ready",
+    ) -> None:
+        """Where the arm is, `pose7`, only who drives or guides needs to know."""
         self._loop, self._pose7, self._speed_m_s = loop, pose7, speed_m_s
-        self._state, self._follows = "ready", False
+        self._state, self._follows = state, False
         self.is_late = False
         """Nothing is heard of supervisor and person."""
         self._target: np.ndarray | None = None

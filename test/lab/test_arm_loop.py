@@ -2,8 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -20,22 +18,6 @@ from como_ros.errors import ComoError
 def lab():
     with running_lab(seed=3) as lab:
         yield lab
-
-
-@contextmanager
-def heart(loop: ArmLoop, state: str) -> Iterator[None]:
-    """A supervisor that stays in one state, fifty times a second, whatever this thread waits for."""
-    end = threading.Event()
-
-    def beat() -> None:
-        while not end.wait(0.02):
-            loop.tell(lambda servo, now_ns: servo.supervise(state, now_ns))
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    yield
-    end.set()
-    thread.join()
 
 
 def supervise(loop: ArmLoop, state: str, seconds: float) -> None:
@@ -113,7 +95,7 @@ def test_a_control_loop_that_breaks_brakes_lets_go_and_answers(lab, guest, doing
             drive(loop, states[-1].pose7, 0.3)
         return loop.mode == doing and float(np.linalg.norm(states[-1].dq)) > 0.05
 
-    with heart(loop, "ready" if doing == HOMING else "teleop"):
+    with Person(loop, state="ready" if doing == HOMING else "teleop"):
         until(moves)
         broken.set()
         with pytest.raises(ComoError):
@@ -154,7 +136,7 @@ def test_a_stop_that_is_released_in_the_same_breath_still_ends_the_sweep_home(la
 
     loop = guest(ArmLoop(LoopConfig(), lambda state, width_m: None))
     until(lambda: loop.mode == TRACKING)
-    with heart(loop, "ready"):
+    with Person(loop, state="ready"):
         answer = loop.home()
         until(lambda: loop.mode == HOMING)
         loop.tell(stop_and_release)
@@ -188,12 +170,12 @@ def test_a_sweep_home_waits_where_it_is_for_a_supervisor_that_is_late(lab, guest
 def test_a_release_may_arrive_just_after_the_call_to_go_home(lab, guest):
     loop = guest(ArmLoop(LoopConfig(), lambda state, width_m: None))
     until(lambda: loop.mode == TRACKING)
-    with heart(loop, "stopped"):
+    with Person(loop, state="stopped"):
         time.sleep(0.1)
         with pytest.raises(ComoError, match="the supervisor says stopped"):
             loop.home().result(15)
     answer = loop.home()
-    with heart(loop, "ready"):
+    with Person(loop, state="ready"):
         assert answer.result(15).startswith("home")
     loop.close()
 
@@ -207,7 +189,7 @@ def test_an_arm_that_did_not_get_home_does_not_say_that_it_is_home(lab, guest):
     drive(loop, states[-1].pose7, 1.5)
     client = lab.client()
     client.fault("slow_physics", value=0.05)
-    with heart(loop, "ready"):
+    with Person(loop, state="ready"):
         time.sleep(0.1)
         with pytest.raises(ComoError, match=r"not home, .* mrad off; .*; is something in the way"):
             loop.home().result(30)
