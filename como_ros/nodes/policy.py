@@ -29,6 +29,7 @@ from trajectory_msgs.msg import (
 from como_ros import wire
 from como_ros.clock import ClockWatch, jumped
 from como_ros.control.supervision import POLICY, Licence
+from como_ros.drivers.priority import prefer
 from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
@@ -49,6 +50,8 @@ from policies.spaces import (
 )
 from policies.timeline import Gap, Timeline, observation_at, observation_streams
 
+NICENESS = -5
+"""The recorder's, which would otherwise leave it too little of a busy machine: late chunks miss the grasp."""
 TOPICS_READ = ("/arm/joint_states", "/arm/ee_pose")
 
 
@@ -246,6 +249,7 @@ def _require_made_for(config: PolicyConfig, contract: Contract) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    prefer(NICENESS)
     return run_node(PolicyNode, argv)
 
 
