@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -90,6 +91,19 @@ class Probe:
         self._thread.join(timeout=5)
         self.node.destroy_node()
         self.context.try_shutdown()
+
+
+def children() -> set[str]:
+    """The processes that this one has started and that are still there, each with its name."""
+    tasks = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return {f"{task} {command_of(task)}" for task in tasks}
+
+
+def command_of(task: str) -> str:
+    try:
+        return Path(f"/proc/{task}/cmdline").read_text().replace("\0", " ").strip()
+    except FileNotFoundError:
+        return "(gone)"
 
 
 def wait_until(true: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> None:

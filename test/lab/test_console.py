@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ros_probe import wait_until
+from ros_probe import children, wait_until
 
 pytest.importorskip("viser")
 from browser import Browser, chromium, until
@@ -147,6 +147,7 @@ def test_a_person_starts_drags_the_gizmo_and_keeps_the_episode(probe, tmp_path):
     pictures = Path(os.environ.get("COMO_PICTURES", tmp_path))
     deployment = Deployment(lab=True, device="gizmo", out=str(out), port=port)
     poses = probe.listen("/arm/ee_pose")
+    before = children()
     with (
         graph_up("teleop", deployment, out / "logs"),
         Browser(tmp_path, *WORKING) as browser,
@@ -183,7 +184,7 @@ def test_a_person_starts_drags_the_gizmo_and_keeps_the_episode(probe, tmp_path):
     heights = [pose7[2] for _, _, pose7 in bags.read_events(episode, {"command_pose"})]
     assert held
     assert max(heights) - min(heights) > 0.02
-    wait_until(lambda: not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(), "no child")
+    wait_until(lambda: children() <= before, "the graph and the browser to end")
 
 
 class Page:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from constant_bundle import write_constant_bundle
-from ros_probe import wait_until
+from ros_probe import children, wait_until
 
 from como_ros import bags, wire
 from como_ros.control.servo import ServoConfig
@@ -92,7 +92,7 @@ def test_a_scripted_operator_succeeds_and_leaves_a_whole_episode_and_no_process(
     said: list[str] = []
     result = up("teleop", deployment, episodes=1, seed=3, say=said.append)
     assert (result["episodes"], result["successes"]) == (1, 1), result
-    assert children() == before
+    assert children() <= before
     folder = bags.episodes(Path(deployment.out))[0]
     meta = bags.read_meta(folder)
     assert meta.closed
@@ -215,7 +215,3 @@ def test_stop_means_stop_until_released_and_armed_again(probe, deployment, react
         station.call("/arm/home")
         station.call("/supervisor/policy")
         moves(station, motion)
-
-
-def children() -> set[str]:
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
