@@ -26,9 +26,9 @@ def go_home(arm: FrankaArm) -> float:
     if arm.read().mode == "Reflex":
         arm.recover()
     arm.track_joints()
-    move = JointMove(arm.read().q, np.array(HOME_Q), time.monotonic_ns())
-    for _ in paced(move.seconds + 0.4):
-        arm.set_joint_target(*move.at(time.monotonic_ns()))
+    move = JointMove(arm.read().q, np.array(HOME_Q))
+    for since_s in paced(move.seconds + 0.4):
+        arm.set_joint_target(*move.at(since_s))
         assert arm.fault() == ""
     arm.track()
     return float(np.abs(arm.read().q - HOME_Q).max())

@@ -9,27 +9,43 @@ from como_ros.control.limits import RobotLimits
 HOME_Q = (0.0, -0.3, 0.0, -2.2, 0.0, 1.9, np.pi / 4)
 """Where the arm waits, above the table with the hand pointing down."""
 PEAK_OVER_MEAN = 1.875  # of a quintic smoothstep
+EASE_S = 0.15
+"""From full pace to rest: 0.8 rad/s then brakes at 5.3 rad/s^2, within both robots' tables."""
+LONGEST_TICK_S = 0.03
 MARGIN_RAD = 0.05
 """Kept from the ends of the joints' ranges."""
 
 
 class JointMove:
-    """Where the joints should be and how fast, at any moment."""
+    """Where the joints should be and how fast, at any time since the start."""
 
-    def __init__(self, start: np.ndarray, goal: np.ndarray, start_ns: int, peak_rad_s: float = 0.8) -> None:
+    def __init__(self, start: np.ndarray, goal: np.ndarray, peak_rad_s: float = 0.8) -> None:
         self._start, self._way = np.asarray(start, float), np.asarray(goal, float) - start
-        self._start_ns = start_ns
         self.seconds = max(0.1, PEAK_OVER_MEAN * float(np.abs(self._way).max()) / peak_rad_s)
 
-    @property
-    def end_ns(self) -> int:
-        return self._start_ns + round(self.seconds * 1e9)
-
-    def at(self, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
+    def at(self, since_s: float) -> tuple[np.ndarray, np.ndarray]:
         """(7,) positions and (7,) velocities."""
-        u = min(max((now_ns - self._start_ns) / 1e9 / self.seconds, 0.0), 1.0)
+        u = min(max(since_s / self.seconds, 0.0), 1.0)
         blend, rate = u**3 * (10 - 15 * u + 6 * u * u), 30 * u * u * (1 - u) ** 2 / self.seconds
         return self._start + blend * self._way, rate * self._way
+
+
+class MotionTime:
+    """The time along a motion: it can come to rest and run on, and its pace never jumps."""
+
+    def __init__(self, now_ns: int) -> None:
+        self.since_s = 0.0
+        self.pace = 1.0
+        """Seconds of the motion a second, 0 to 1; full at once, because a motion starts at rest."""
+        self._now_ns = now_ns
+
+    def tick(self, now_ns: int, runs: bool) -> None:
+        """Go on to now, towards full pace or towards rest; whoever came late does not make up for it."""
+        passed_s = min(max(0, now_ns - self._now_ns) / 1e9, LONGEST_TICK_S)
+        change = passed_s / EASE_S
+        before, self._now_ns = self.pace, now_ns
+        self.pace = min(1.0, before + change) if runs else max(0.0, before - change)
+        self.since_s += passed_s * (before + self.pace) / 2
 
 
 def refusal(limits: RobotLimits, q: np.ndarray, dq: np.ndarray, start: np.ndarray) -> str:

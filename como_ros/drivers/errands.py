@@ -91,13 +91,11 @@ class Errands:
 
     def _home_on(self, homing: HomeRun, arm: FrankaArm, servo: Servo, now_ns: int) -> bool:
         mandate = servo.mandate
-        if mandate.pause:
-            homing.wait(arm, now_ns)
-            return False
+        homing.tick(now_ns, runs=not mandate.pause)
         # a stop that was released at once is a stop
         released = mandate.state == READY and mandate.changes == self._since
-        self._why = homing.refusal(now_ns) if released else "the supervisor no longer says ready"
-        self._done = "" if self._why else homing.step(arm, now_ns)
+        self._why = homing.refusal() if released else "the supervisor no longer says ready"
+        self._done = "" if self._why else homing.send(arm)
         return bool(self._why or self._done)
 
     def _guide_on(self, guiding: GuideRun, arm: FrankaArm, servo: Servo, now_ns: int) -> bool:

@@ -6,14 +6,14 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from como_ros.control.homing import HOME_Q, JointMove, refusal
+from como_ros.control.homing import HOME_Q, JointMove, MotionTime, refusal
 from como_ros.control.limits import RobotLimits
 from como_ros.drivers.franka import FrankaArm
 from como_ros.drivers.gripper import Hand
 from como_ros.errors import ComoError
 from policies.spaces import GRIPPER_MAX_M
 
-SETTLE_NS = 600_000_000
+SETTLE_S = 0.6
 CLOSE_RAD = 0.003
 FAR_RAD = 0.05
 """More than friction and a wrong load make of it: something holds the arm back."""
@@ -31,30 +31,30 @@ class HomeRun:
         self._limits = limits
         self._start = arm.read().q
         arm.track_joints()
-        self._move = JointMove(self._start, np.array(HOME_Q), now_ns)
-        self._waits_at: np.ndarray | None = None
+        self._move, self._time = JointMove(self._start, np.array(HOME_Q)), MotionTime(now_ns)
 
-    def refusal(self, now_ns: int) -> str:
-        """Why the next set-point may not be sent, or nothing."""
-        return refusal(self._limits, *self._move.at(now_ns), self._start)
+    def tick(self, now_ns: int, runs: bool = True) -> None:
+        """Go on to now; the sweep comes to rest on its way while it must not run."""
+        self._time.tick(now_ns, runs)
 
-    def step(self, arm: FrankaArm, now_ns: int) -> str:
-        """Send the next set-point; says how it ended, or nothing while it goes on."""
-        if self._waits_at is not None:
-            self._waits_at, self._move = None, JointMove(arm.read().q, np.array(HOME_Q), now_ns)
-        arm.set_joint_target(*self._move.at(now_ns))
-        if now_ns < self._move.end_ns:
+    def refusal(self) -> str:
+        """Why the set-point may not be sent, or nothing."""
+        return refusal(self._limits, *self._set_point(), self._start)
+
+    def send(self, arm: FrankaArm) -> str:
+        """Send the set-point; says how the sweep ended, or nothing while it goes on."""
+        arm.set_joint_target(*self._set_point())
+        settling_s = self._time.since_s - self._move.seconds
+        if settling_s < 0:
             return ""
         self.off_rad = float(np.abs(arm.read().q - HOME_Q).max())
-        if self.off_rad >= CLOSE_RAD and now_ns <= self._move.end_ns + SETTLE_NS:
+        if self.off_rad >= CLOSE_RAD and settling_s <= SETTLE_S:
             return ""
         return f"home, {self.off_rad * 1e3:.1f} mrad off; {self.hand}"
 
-    def wait(self, arm: FrankaArm, now_ns: int) -> None:
-        """Stand at the set-point; the next step begins a new sweep from where the arm is then."""
-        if self._waits_at is None:
-            self._waits_at = self._move.at(now_ns)[0]
-        arm.set_joint_target(self._waits_at, np.zeros(7))
+    def _set_point(self) -> tuple[np.ndarray, np.ndarray]:
+        q, dq = self._move.at(self._time.since_s)
+        return q, self._time.pace * dq
 
     def end(self, done: str, why: str) -> None:
         """Tell whoever waits how it ended, or why it was broken off."""

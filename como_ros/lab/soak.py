@@ -71,7 +71,8 @@ class Worker:
         home = HomeRun(arm, get_limits(self.config.robot), Future(), time.monotonic_ns())
         for _ in ticks(HOME_WAIT_S):
             self._check()
-            if home.step(arm, time.monotonic_ns()):
+            home.tick(time.monotonic_ns())
+            if home.send(arm):
                 break
         else:
             raise ArmError(f"the arm was not home after {HOME_WAIT_S:.0f} s")

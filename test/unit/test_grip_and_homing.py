@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from como_ros.control.grip import GripConfig, HandCommand, decide
-from como_ros.control.homing import JointMove, refusal
-from como_ros.control.limits import PANDA
+from como_ros.control.homing import JointMove, MotionTime, refusal
+from como_ros.control.limits import FR3, PANDA
 from como_ros.drivers.answers import Answers
 from como_ros.errors import ComoError
 
@@ -53,15 +53,42 @@ def test_nothing_is_repeated_for_the_same_width():
 
 def test_homing_starts_and_ends_at_rest_and_keeps_its_speed():
     start, goal = np.zeros(7), np.linspace(-1, 1, 7)
-    move = JointMove(start, goal, 0, peak_rad_s=0.8)
+    move = JointMove(start, goal, peak_rad_s=0.8)
     assert move.seconds == pytest.approx(1.875 / 0.8)
-    samples = [move.at(int(t)) for t in np.linspace(0, move.end_ns, 200)]
+    samples = [move.at(t) for t in np.linspace(0, move.seconds, 200)]
     speeds = np.abs([dq for _, dq in samples])
     assert speeds.max() <= 0.8 + 1e-9
     assert not speeds[0].any()
     assert speeds[-1].max() < 1e-9
     np.testing.assert_allclose(samples[-1][0], goal)
-    np.testing.assert_allclose(move.at(10**12)[0], goal)
+    np.testing.assert_allclose(move.at(1000.0)[0], goal)
+
+
+def test_a_sweep_that_is_held_up_again_and_again_goes_on_from_where_it_stood():
+    """It began anew after every pause and never came home on a machine that held it up each second."""
+    move, clock = JointMove(np.zeros(7), np.ones(7), peak_rad_s=0.8), MotionTime(0)
+    rates, places = [], []
+    for tick in range(1000):
+        clock.tick(tick * 10_000_000, runs=tick % 50 < 25)
+        q, dq = move.at(clock.since_s)
+        places.append(q[0])
+        rates.append(clock.pace * dq[0])
+    assert np.diff(places).min() >= 0.0
+    assert places[-1] == pytest.approx(1.0)
+    assert np.abs(np.diff(rates)).max() / 0.01 <= min(
+        min(PANDA.joint_acceleration), min(FR3.joint_acceleration)
+    )
+    assert min(rates[40:50]) == 0.0  # at rest 0.15 s after it was held up
+    np.testing.assert_allclose(np.diff(places), np.array(rates[1:]) * 0.01, atol=1e-3)
+
+
+def test_a_loop_that_stalled_does_not_make_the_sweep_jump():
+    move, clock = JointMove(np.zeros(7), np.ones(7), peak_rad_s=0.8), MotionTime(0)
+    for now_ns in range(0, 1_000_000_000, 10_000_000):
+        clock.tick(now_ns, runs=True)
+    before, _ = move.at(clock.since_s)
+    clock.tick(now_ns + 500_000_000, runs=True)
+    assert np.abs(move.at(clock.since_s)[0] - before).max() <= 0.8 * 0.03 + 1e-9
 
 
 def test_every_homing_set_point_keeps_its_distance_from_the_joints_ends():
