@@ -166,7 +166,13 @@ def blend_seconds(start: Setpoint, goal: Setpoint, shortest_s: float, accelerati
     return float(max(shortest_s, np.sqrt(6 * offset / acceleration), np.sqrt(3 * turn / acceleration)))
 
 
-def stop_path(start: Setpoint, now_ns: int, stop_s: float) -> BlendPath:
-    """Brake to a standstill: the speed falls smoothly to zero within `stop_s` and never turns round."""
-    rest = start.after(stop_s / 3)
-    return BlendPath(start, now_ns, HoldPath(rest.pose7), stop_s)
+class BrakePath:
+    """To a standstill along the way one goes: the speed falls evenly to zero and never turns round."""
+
+    def __init__(self, start: Setpoint, start_ns: int, stop_s: float) -> None:
+        self._start, self._start_ns, self._stop_s = start, start_ns, stop_s
+
+    def at(self, now_ns: int) -> Setpoint:
+        u = min(max((now_ns - self._start_ns) / 1e9 / self._stop_s, 0.0), 1.0)
+        place = self._start.after(self._stop_s * (u - u * u / 2))
+        return Setpoint(place.pose7, (1 - u) * self._start.twist)

@@ -14,12 +14,12 @@ import numpy as np
 from como_ros.control.grip import WidthQueue
 from como_ros.control.interpolation import (
     BlendPath,
+    BrakePath,
     ChunkPath,
     HoldPath,
     Path,
     Setpoint,
     blend_seconds,
-    stop_path,
 )
 from como_ros.control.mandate import Mandate
 from como_ros.control.servo_config import ServoConfig
@@ -251,17 +251,17 @@ class Servo:
         self.activity = FOLLOWING
 
     def _stopping_s(self) -> float:
-        """As soon as configured, unless that would brake harder than the arm may: 2 v / t at first."""
+        """As soon as configured, unless that would brake harder than the arm may."""
         twist, most = self._last.twist, self._most
         return max(
             self._config.stop_s,
-            2 * float(np.linalg.norm(twist[:3])) / most.linear_m_s2,
-            2 * float(np.linalg.norm(twist[3:])) / most.angular_rad_s2,
+            float(np.linalg.norm(twist[:3])) / most.linear_m_s2,
+            float(np.linalg.norm(twist[3:])) / most.angular_rad_s2,
         )
 
     def _hold(self, why: str, now_ns: int) -> None:
         if self.activity == FOLLOWING:
             since_ns = max(self._last_ns, now_ns - round(self._config.max_dt_s * 1e9))
-            self._path = stop_path(self._last, since_ns, self._stopping_s())
+            self._path = BrakePath(self._last, since_ns, self._stopping_s())
             self.counters[f"held: {why}"] += 1
         self.activity, self.reason = HOLDING, why

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from como_ros.control.interpolation import (
     BlendPath,
+    BrakePath,
     ChunkPath,
     HoldPath,
     Setpoint,
     blend_seconds,
-    stop_path,
 )
 from como_ros.control.rotations import (
     left_jacobian,
@@ -143,11 +143,13 @@ def test_the_twist_of_a_blend_is_the_rate_of_its_pose(seed, ms):
 @quick
 def test_braking_slows_down_all_the_way_and_never_turns_round(seed):
     twist = np.random.default_rng(seed).normal(0, 0.3, 6)
-    path = stop_path(Setpoint(walk(seed, 1)[0], twist), 0, 0.06)
+    path = BrakePath(Setpoint(walk(seed, 1)[0], twist), 0, 0.06)
     speeds = [path.at(ms * MS).twist[:3] @ twist[:3] for ms in range(0, 80, 2)]
     assert all(later <= sooner + 1e-9 for sooner, later in pairwise(speeds))
     assert min(speeds) >= -1e-9
     assert not path.at(61 * MS).twist.any()
+    np.testing.assert_allclose(path.at(30 * MS).twist, rate(path, 30 * MS), atol=0.03)
+    assert np.ptp(np.diff(speeds[:31])) < 1e-9, "brakes evenly: no harder at first than at the end"
 
 
 def test_a_wide_gap_takes_longer_to_fade_out():
