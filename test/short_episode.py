@@ -34,10 +34,14 @@ def write_episode(
     seed: int = 3,
     flags: tuple[str, ...] = (),
     image_hw: tuple[int, int] = (16, 16),
+    pictures_hw: tuple[int, int] | None = None,
+    ends_ms: int = 1000,
+    without: tuple[str, ...] = (),
+    first_command_ns: int = START_NS,
 ) -> None:
     """One second: everything at 50 Hz, cameras at 10 Hz, the command 1 cm ahead, the gripper closing once."""
     writer = EpisodeWriter(folder, replace(CONTRACT, image_hw=image_hw), "pick", seed=seed)
-    for ms in range(0, 1001, 20):
+    for ms in range(0, ends_ms + 1, 20):
         now, x = START_NS + ms * MS, ms / 1000
         sent = {
             "/arm/joint_states": wire.fill_joint_states(
@@ -49,13 +53,16 @@ def write_episode(
         if blind_ms[0] < ms < blind_ms[1]:
             del sent["/arm/joint_states"], sent["/arm/ee_pose"]
         if ms % 100 == 0:
-            rgb = np.full((*image_hw, 3), ms // 10, np.uint8)
+            rgb = np.full((*(pictures_hw or image_hw), 3), ms // 10, np.uint8)
             for camera in CONTRACT.cameras:
                 name = f"/{camera}/color/image_raw"
                 sent[name] = wire.fill_image(empty(name), rgb, now, "camera")
         if ms == close_at_ms:
             name = "/gripper/command"
             sent[name] = wire.fill_widths(empty(name), [0.0], now, POINT, DURATION)
+        if ms == 0:
+            wire.set_stamp(sent["/arm/command/pose"], first_command_ns)
         for topic, msg in sent.items():
-            writer.write_message(topic, msg, now)
+            if topic not in without:
+                writer.write_message(topic, msg, now)
     writer.close(outcome, flags=json.dumps(flags))

@@ -29,12 +29,14 @@ from policies.spaces import (
     pose7_from_state,
     relative_actions,
 )
-from policies.timeline import Timeline, observation_streams, replay
+from policies.timeline import Gap, Timeline, observation_streams, replay
 
 LEARNED_FROM = ("success", "kept")
 """Outcomes of episodes that are worth imitating."""
 
 SHORTEST_TICKS = 2
+LONGEST_S = 3600.0
+"""Commands farther apart were stamped by different clocks: an episode takes minutes, and all of it memory."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def _readable(read: Callable[..., Any], *args: Any) -> list[Any]:
 def _refuse_evaluation_seeds(metas: list[bags.EpisodeMeta]) -> None:
     for meta in metas:
         seed = meta.provenance.get("seed", "")
-        if seed.isdigit() and int(seed) >= EVALUATION_SEEDS_FROM:
+        if seed.isdecimal() and int(seed) >= EVALUATION_SEEDS_FROM:
             raise ComoError(
                 f"{meta.path} comes from seed {seed}; seeds from {EVALUATION_SEEDS_FROM} on are for "
                 "evaluation only, train on others"
@@ -140,15 +142,21 @@ def load_episode(path: Path, contract: Contract) -> list[Episode]:
     events = list(_events(path, contract))
     poses = [(stamp, value) for key, stamp, value in events if key == "command_pose"]
     widths = [(stamp, value) for key, stamp, value in events if key == "command_width"]
-    if not poses or not widths:
+    if not poses:
         sys.stderr.write(f"{path} holds no operator's commands: left out\n")
         return []
+    if (span_s := (poses[-1][0] - poses[0][0]) / 1e9) > LONGEST_S:
+        stamps = f"from {poses[0][0]} to {poses[-1][0]} ns"
+        raise bags.BagError(
+            f"{path} has commands stamped {stamps}, {span_s:.0f} s apart; mend their publisher"
+        )
     ticks = np.arange(poses[0][0], poses[-1][0] + 1, contract.period_ns)
     arrivals = ((stamp, key, stamp, value) for key, stamp, value in events)
     looks = list(replay(Timeline(observation_streams(contract)), arrivals, ticks.tolist(), meta.instruction))
     parts = [part for part in _unbroken(looks) if len(part) >= SHORTEST_TICKS]
     if not parts:
-        raise ComoError(f"episode {path} has no two usable ticks in a row; see `como bags check`")
+        why = next((look.reason for look in looks if isinstance(look, Gap)), "it is too short")
+        raise bags.BagError(f"episode {path} has no two usable ticks in a row ({why}); see `como bags check`")
     if gaps := sum(not isinstance(look, Observation) for look in looks[1:-1]):
         sys.stderr.write(f"{path}: {gaps} ticks without an observation, learned from in {len(parts)} parts\n")
     names = [path, *(path.with_name(f"{path.name}.{i}") for i in range(1, len(parts)))]
@@ -189,13 +197,19 @@ def _episode_of(
     images = {name: np.stack([o.images[name] for o in seen]) for name in contract.cameras}
     for name, frames in images.items():
         if frames.shape[1:3] != contract.image_hw:
-            raise ComoError(
+            raise bags.BagError(
                 f"episode {path}: {name} is {frames.shape[1:3]}, its contract says {contract.image_hw}"
             )
-    held_widths = _held(widths, ticks)
-    unset = ticks < widths[0][0]
-    held_widths[unset] = states[unset, GRIPPER]
-    return Episode(path, instruction, images, states, _held(poses, ticks), held_widths)
+    return Episode(path, instruction, images, states, _held(poses, ticks), _widths_at(ticks, widths, states))
+
+
+def _widths_at(ticks: np.ndarray, widths: list, states: np.ndarray) -> np.ndarray:
+    """What the gripper was last told; what it measured for as long as the operator never worked it."""
+    told = ticks >= widths[0][0] if widths else np.zeros(len(ticks), bool)
+    held = states[:, GRIPPER].astype(np.float64)
+    if told.any():
+        held[told] = _held(widths, ticks[told])
+    return held
 
 
 def _held(stream: list, ticks: np.ndarray) -> np.ndarray:

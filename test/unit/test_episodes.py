@@ -69,12 +69,39 @@ def test_an_episode_that_was_flagged_while_recorded_is_left_out_by_name_unless_a
     assert [e.path.name for e in load_episodes(tmp_path, include_flagged=True)[1]] == ["a", "b"]
 
 
-def test_an_episode_without_commands_cannot_be_learned_from(tmp_path):
+def test_an_operator_who_never_worked_the_gripper_left_it_as_it_was_measured(tmp_path):
     write_episode(tmp_path / "a", close_at_ms=-1)
+    (episode,) = load_episodes(tmp_path)[1]
+    assert episode.command_widths.tolist() == pytest.approx([0.08] * 11)
+    assert np.allclose(episode.command_poses[:, 0], np.arange(11) / 10 + 0.01)
+
+
+def test_an_episode_without_commands_cannot_be_learned_from(tmp_path, capsys):
+    write_episode(tmp_path / "a", without=("/arm/command/pose",))
     with pytest.raises(ValueError, match="no good episodes"):
         load_episodes(tmp_path)
+    assert "holds no operator's commands" in capsys.readouterr().err
     write_episode(tmp_path / "b")
     assert [e.path.name for e in load_episodes(tmp_path)[1]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "why"),
+    [
+        ({"ends_ms": 60}, "no two usable ticks in a row (it is too short)"),
+        ({"without": ("/wrist/color/image_raw",)}, "(images/wrist: nothing received yet)"),
+        ({"pictures_hw": (8, 8)}, "front is (8, 8), its contract says (16, 16)"),
+        ({"first_command_ns": 0}, "/a has commands stamped from 0 to 1700000001000000000 ns"),
+    ],
+)
+def test_an_unusable_episode_is_left_out_with_the_reason_and_the_rest_still_reads(
+    tmp_path, capsys, spoiled, why
+):
+    write_episode(tmp_path / "a", **spoiled)
+    write_episode(tmp_path / "b")
+    assert [e.path.name for e in load_episodes(tmp_path)[1]] == ["b"]
+    assert "left out:" in (said := capsys.readouterr().err)
+    assert why in said
 
 
 def test_actions_never_reach_across_a_hole_in_the_recording(tmp_path):
