@@ -14,6 +14,8 @@ import numpy as np
 
 EARLY_NS = 5_000_000
 """So much after its arrival a message may be stamped: clocks are never exactly equal."""
+LATE_NS = 1_000_000_000
+"""A stream that is later at the median has the stamps of another clock, or none: no policy would use it live."""
 PACE = 0.1
 """How far the stamps' pace may differ from the clock's, as a share."""
 APART_NS = 1_000_000_000
@@ -52,6 +54,9 @@ def _alone(key: str, stamps: Stamps) -> Iterable[str]:
         first = early[0]
         told = f"{-latency[first] / 1e9:.3f} s after it arrived, first at {stamps.captured_ns[first]} ns"
         yield f"{key} is stamped {told}; put its clock right or stamp it when it is captured"
+    if (late_ns := int(np.median(latency))) > LATE_NS:
+        told = f"{late_ns / 1e9:.3f} s before it arrives, first at {stamps.captured_ns[0]} ns"
+        yield f"{key} is stamped {told}; stamp it when it is captured, with the recorder's clock"
     arrived, captured = (times[-1] - times[0] for times in stamps)
     apart = abs(captured - arrived)
     if len(latency) >= ENOUGH and arrived > 0 and apart > max(PACE * arrived, APART_NS):

@@ -70,3 +70,19 @@ def test_a_clock_set_back_in_both_is_no_fault_of_the_stamps():
     honest = stream(30, 35, 0)
     back = np.where(np.arange(len(honest.arrived_ns)) > 70, 7 * 10**9, 0)
     assert stamp_problems({"images/front": Stamps(honest.arrived_ns - back, honest.captured_ns - back)}) == []
+
+
+@pytest.mark.parametrize("behind_ns", [START_NS, 3600 * 10**9, 2 * 10**9])
+def test_stamps_that_were_never_set_or_come_from_a_clock_behind_are_named(behind_ns):
+    honest = stream(100, 1, 0)
+    behind = Stamps(honest.arrived_ns, honest.captured_ns - behind_ns)
+    (found,) = stamp_problems({"ee_pose": behind, "joints": honest})
+    assert f"ee_pose is stamped {behind_ns // 10**9}." in found
+    assert f"before it arrives, first at {behind.captured_ns[0]} ns" in found
+
+
+def test_a_stream_that_was_held_up_for_a_while_keeps_its_good_name():
+    honest = stream(100, 1, 0)
+    held_up = honest.arrived_ns.copy()
+    held_up[100:300] = held_up[300]
+    assert stamp_problems({"ee_pose": Stamps(held_up, honest.captured_ns)}) == []
