@@ -19,6 +19,8 @@ from policies.spaces import Contract, ContractError
 
 METADATA = "metadata.yaml"
 STORED = (".mcap", ".db3")
+NOTED: dict[str, type] = {"flags": list, "drops": dict}
+"""What the recorder adds as JSON: what it saw go wrong, and what it lost by topic."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,26 @@ def read_meta(path: Path, expected: Contract | None = None) -> EpisodeMeta:
         raise BagError(f"{path}: {error}; record it anew with this version") from error
     if not intact:
         raise BagError(f"{path}: its metadata was altered after it was closed; restore it or leave it out")
+    for key, kind in NOTED.items():
+        _require_noted(path, key, kind, custom.get(key))
     if expected is not None:
         expected.require(contract, f"bag {path}")
     said = {key: custom.pop(key, "") for key in ("instruction", "outcome", "git_hash")}
     return EpisodeMeta(path, contract, **said, provenance=custom, closed=closed)
+
+
+def _require_noted(path: Path, key: str, kind: type, text: str | None) -> None:
+    """What the recorder noted as JSON must be what it says."""
+    try:
+        noted = kind() if text is None else json.loads(text)
+    except ValueError as error:
+        raise BagError(
+            f"{path}: its {key} are damaged ({error}); restore its metadata or leave it out"
+        ) from error
+    if not isinstance(noted, kind):
+        raise BagError(
+            f"{path}: its {key} are {text!r}, no {kind.__name__}; restore its metadata or leave it out"
+        )
 
 
 def custom_data(path: Path) -> tuple[dict[str, str], bool]:
@@ -110,6 +128,7 @@ def parse_metadata(text: str) -> dict[str, Any]:
     """The document, not to be changed; parsing takes longer than reading a second of the arm's state."""
     info = dict(YAML(typ="safe").load(text)["rosbag2_bagfile_information"])
     dict(info.get("custom_data") or {})
+    list(info.get("relative_file_paths") or [])
     type_hashes(info), message_counts(info)
     return info
 

@@ -25,6 +25,8 @@ _DATA_END = 0x0F
 _RECORD = struct.Struct("<BQ")
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
+_LATEST_NS = (1 << 63) - 1
+"""What numpy and SQLite can count to, in the year 2262."""
 _DATA_END_BYTES = 4
 _HEADER_BYTES = 256
 """More than any header takes."""
@@ -132,6 +134,8 @@ class Mcap:
         try:
             if opcode == _MESSAGE:
                 channel, _, log_ns, _ = _MESSAGE_HEAD.unpack_from(body)
+                if log_ns > _LATEST_NS:
+                    raise struct.error(f"it is logged at {log_ns} ns")
                 yield RawMessage(self._channels[channel], log_ns, body[_MESSAGE_HEAD.size :])
             elif opcode == _SCHEMA:
                 name, behind = _text(body, 2)

@@ -44,6 +44,8 @@ GRIPPER_MAX_M = 0.08
 EVALUATION_SEEDS_FROM = 10_000
 """Seeds from here on measure; nothing is ever trained or tuned on them."""
 INSTRUCTION_BYTES = 64
+FASTEST_HZ = 1000
+"""No arm takes set-points faster."""
 
 
 def image_key(camera: str) -> str:
@@ -52,6 +54,11 @@ def image_key(camera: str) -> str:
 
 class ContractError(ValueError):
     """Two parts do not agree on what is observed or commanded."""
+
+
+def _is_whole(value: object) -> bool:
+    """JSON's true and false are no numbers, though Python counts them as such."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +79,16 @@ class Contract:
 
     def __post_init__(self) -> None:
         for name in ("horizon", "state_dim", "action_dim", "version"):
-            self._must_be(name, isinstance(getattr(self, name), int), "a whole number")
+            self._must_be(name, _is_whole(getattr(self, name)), "a whole number")
         for name in ("horizon", "action_rate_hz", "state_dim", "action_dim"):
             value = getattr(self, name)
             positive = isinstance(value, int | float) and 0 < value < float("inf")
             self._must_be(name, positive, "positive and finite")
+        self._must_be("action_rate_hz", self.action_rate_hz <= FASTEST_HZ, f"at most {FASTEST_HZ} Hz")
         named = isinstance(self.cameras, tuple) and all(isinstance(name, str) for name in self.cameras)
         self._must_be("cameras", named and bool(self.cameras), "names")
         pair = isinstance(self.image_hw, tuple) and len(self.image_hw) == 2
-        sizes = pair and all(isinstance(size, int) and size > 0 for size in self.image_hw)
+        sizes = pair and all(_is_whole(size) and size > 0 for size in self.image_hw)
         self._must_be("image_hw", sizes, "a height and a width")
         self._must_be("robot", isinstance(self.robot, str), "a name")
 

@@ -191,6 +191,30 @@ def test_damaged_metadata_is_named(episode):
         bags.read_meta(episode)
 
 
+def test_files_that_metadata_lists_in_no_list_are_damage(episode):
+    metadata = episode / "metadata.yaml"
+    listed, text = f"relative_file_paths:\n  - {recording(episode).name}", metadata.read_text()
+    assert listed in text
+    metadata.write_text(text.replace(listed, "relative_file_paths: 7"))
+    with pytest.raises(bags.BagError, match="damaged metadata"):
+        list(bags.read_events(episode))
+
+
+@pytest.mark.parametrize(("key", "noted"), [("flags", "{"), ("flags", "5"), ("drops", "[1]"), ("drops", "x")])
+def test_what_the_recorder_noted_is_never_guessed_at(tmp_path, key, noted):
+    bags.EpisodeWriter(tmp_path / "e", CONTRACT).close("kept", **{key: noted})
+    with pytest.raises(bags.BagError, match=rf"/e: its {key} are"):
+        bags.read_meta(tmp_path / "e")
+
+
+def test_a_time_that_nobody_can_count_to_is_damage(tmp_path):
+    writer = bags.EpisodeWriter(tmp_path / "e", CONTRACT)
+    writer.write_message("/arm/joint_states", joints(START_NS), 2**63 + 5)
+    writer.close("kept")
+    with pytest.raises(ComoError, match=r"e\.mcap, byte \d+: .*logged at 9223372036854775813 ns"):
+        list(bags.read_events(tmp_path / "e"))
+
+
 def test_a_bag_without_a_contract_is_refused(tmp_path):
     folder = write_episode(tmp_path / "e", seconds=0.1)
     (folder / "metadata.yaml").unlink()
