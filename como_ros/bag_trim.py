@@ -12,6 +12,7 @@ import numpy as np
 
 from como_ros import bags, wire
 from como_ros.bag_writer import BagError, EpisodeWriter
+from como_ros.errors import ComoError
 from como_ros.mcap import RawMessage
 from policies.timeline import EE_POSE, JOINTS
 
@@ -44,14 +45,20 @@ def run_trim(folder: Path, out: Path | None = None) -> dict[str, Any]:
     if out is not None and out.exists() and any(out.iterdir()):
         raise BagError(f"{out} is not empty; give a new folder with --out")
     rows = [_row(path, out) for path in found]
-    return {"episodes": len(rows), "idle_s": sum(row["lead_s"] + row["tail_s"] for row in rows), "rows": rows}
+    idle_s = sum(row["lead_s"] + row["tail_s"] for row in rows if not row["problem"])
+    return {"episodes": len(rows), "idle_s": idle_s, "rows": rows}
 
 
 def _row(path: Path, out: Path | None) -> dict[str, Any]:
-    idle = find_idle(path)
-    if out is not None:
-        write_trimmed(path, out / path.name, idle)
-    return {"path": str(path), "seconds": idle.seconds, "lead_s": idle.lead_s, "tail_s": idle.tail_s}
+    """Of one episode; what keeps it from being trimmed is its `problem`, and never the others'."""
+    try:
+        idle = find_idle(path)
+        if out is not None:
+            write_trimmed(path, out / path.name, idle)
+    except ComoError as error:
+        return {"path": str(path), "problem": str(error)}
+    figures = {"seconds": idle.seconds, "lead_s": idle.lead_s, "tail_s": idle.tail_s}
+    return {"path": str(path), "problem": "", **figures}
 
 
 def find_idle(episode: Path) -> Idle:
@@ -62,6 +69,10 @@ def find_idle(episode: Path) -> Idle:
     if not rows[EE_POSE] or not rows[JOINTS]:
         raise BagError(f"{episode} does not say how the arm moved; give one with its pose and joint states")
     poses, joints = rows[EE_POSE], rows[JOINTS]
+    if any(
+        np.diff([arrived_ns for arrived_ns, _ in stream]).min(initial=0) < 0 for stream in (poses, joints)
+    ):
+        raise BagError(f"{episode}: the clock was set back while it was recorded; leave it out")
     first_ns, last_ns = min(poses[0][0], joints[0][0]), max(poses[-1][0], joints[-1][0])
     moves = [*_left(poses, _pose_moved), *_left(joints, _width_moved)]
     stops = [*_left(poses[::-1], _pose_moved), *_left(joints[::-1], _width_moved)]

@@ -225,9 +225,17 @@ def bags_trim(folder: Positional[Input], *, out: OptionalInput = None, json: Jso
     must_exist(folder)
     from como_ros.bag_trim import run_trim
 
-    for row in run(json, run_trim, folder, out)["rows"]:
+    rows = run(json, run_trim, folder, out)["rows"]
+    for row in rows:
+        if row["problem"]:
+            say(row["problem"])
+            continue
         idle = f"{row['lead_s']:.1f} s before and {row['tail_s']:.1f} s after it moves"
         say(f"{row['path']}: {idle} could go, of {row['seconds']:.1f} s")
+    if left_out := sum(bool(row["problem"]) for row in rows):
+        raise ComoError(
+            f"{left_out} of {len(rows)} episodes in {folder} cannot be trimmed, for the reasons above"
+        )
 
 
 @bags.command(name="export")

@@ -62,6 +62,29 @@ def test_a_trimmed_copy_says_so_and_keeps_the_instruction(tmp_path):
     assert meta.provenance["trimmed"].startswith("1.7")
 
 
+def test_an_episode_that_cannot_be_trimmed_keeps_no_other_from_it(tmp_path):
+    write(tmp_path / "in" / "a", moves_s=(9.0, 9.0))
+    write(tmp_path / "in" / "b", moves_s=(2.0, 4.0))
+    standing, moving = run_trim(tmp_path / "in", tmp_path / "out")["rows"]
+    assert "nothing moves in it" in standing["problem"]
+    assert (moving["problem"], moving["lead_s"]) == ("", pytest.approx(1.7, abs=0.06))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
+
+
+def test_an_episode_whose_clock_was_set_back_is_not_cut_by_it(tmp_path):
+    writer = bags.EpisodeWriter(tmp_path / "e", Contract(), "pick")
+    for now in (START_NS, START_NS + 20_000_000, START_NS - 20_000_000_000):
+        pose, joints = message("geometry_msgs/msg/PoseStamped"), message("sensor_msgs/msg/JointState")
+        pose7 = np.array([(now - START_NS) / 1e9, 0, 0.3, 1, 0, 0, 0])
+        writer.write_message("/arm/ee_pose", wire.fill_pose(pose, pose7, now), now)
+        writer.write_message(
+            "/arm/joint_states", wire.fill_joint_states(joints, np.zeros(7), np.zeros(7), 0.08, now), now
+        )
+    writer.close("success")
+    with pytest.raises(BagError, match="clock was set back"):
+        find_idle(tmp_path / "e")
+
+
 def test_an_episode_in_which_nothing_moves_is_refused(tmp_path):
     with pytest.raises(BagError, match="nothing moves in it"):
         find_idle(write(tmp_path / "e", moves_s=(9.0, 9.0)))
