@@ -15,7 +15,7 @@ import numpy as np
 EARLY_NS = 5_000_000
 """So much after its arrival a message may be stamped: clocks are never exactly equal."""
 LATE_NS = 1_000_000_000
-"""A stream that is later at the median has the stamps of another clock, or none: no policy would use it live."""
+"""A stream that is later at the median has the stamps of another clock, or none at all."""
 PACE = 0.1
 """How far the stamps' pace may differ from the clock's, as a share."""
 APART_NS = 1_000_000_000
