@@ -1,4 +1,4 @@
-"""Folders of mp4 clips as small RGB arrays; broken files are listed and skipped, never guessed at.
+"""Folders of video clips as small RGB arrays; broken files are listed and skipped, never guessed at.
 
 The lab keeps the true motion of its drawn hands beside its clips, for metrics. Nothing learns from it:
 `refuse_truth` stands at the door of every training entry point and of this module.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ import numpy as np
 from como_ros.errors import ComoError
 from policies.framing import Crop
 
-SUFFIXES = (".mp4", ".webm", ".mkv", ".mov")
+SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".m4v", ".avi")
+LONGEST_STILL_S = 30.0
+"""A picture shown for longer is a clip whose times are damaged."""
 TRUTH = ".truth"
 """What the name of a folder of truth ends with, and the stem of each file in it."""
 
@@ -88,25 +91,40 @@ def instruction_of(path: Path) -> str:
     if not index.is_file():
         return ""
     try:
-        return str(json.loads(index.read_text()).get("instructions", {}).get(path.name, ""))
-    except (json.JSONDecodeError, AttributeError) as error:
+        return str(json.loads(index.read_text("utf8")).get("instructions", {}).get(path.name, ""))
+    except (ValueError, AttributeError) as error:
         raise ComoError(f"{index} is damaged ({error}); make the clips again or delete it") from error
 
 
 def _frames_at(path: Path, rate_hz: float, image_hw: tuple[int, int]) -> Iterator[np.ndarray]:
+    """The first frame at or after each tick; where none comes before the next tick, the one still shown."""
     try:
         with av.open(str(path)) as container:
-            start, tick = None, 0
+            if not container.streams.video:
+                raise ComoError(f"{path} holds no pictures; leave it out")
+            shown, start, tick = None, 0.0, 0
             for frame in container.decode(video=0):
                 if frame.pts is None:
                     continue
-                start = frame.time if start is None else start
-                if frame.time - start < tick / rate_hz - 1e-3:
-                    continue
-                tick += 1
-                yield _resized(frame.to_ndarray(format="rgb24"), image_hw)
+                start = frame.time if shown is None else start
+                due = int((frame.time - start + 1e-3) * rate_hz)
+                if (due - tick) / rate_hz > LONGEST_STILL_S:
+                    still = f"{tick / rate_hz:.1f} to {due / rate_hz:.1f} s"
+                    raise ComoError(f"{path} shows one picture from {still}; cut it there")
+                if shown is not None and due > tick:
+                    yield from [_resized(_upright(shown), image_hw)] * (due - tick)
+                if due >= tick:
+                    yield _resized(_upright(frame), image_hw)
+                shown, tick = frame, max(tick, due + 1)
     except (av.error.FFmpegError, IndexError) as error:
         raise ComoError(f"{path} cannot be decoded: {error}") from error
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    """As a player shows it: a telephone that is held upright films lying down and notes the turn."""
+    image = frame.to_ndarray(format="rgb24")
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 def _resized(image: np.ndarray, image_hw: tuple[int, int]) -> np.ndarray:
@@ -118,7 +136,7 @@ def _resized(image: np.ndarray, image_hw: tuple[int, int]) -> np.ndarray:
 
 
 def read_clips(folder: Path, rate_hz: float, image_hw: tuple[int, int]) -> tuple[list[Clip], list[str]]:
-    """All readable clips, and one line for each file that was skipped."""
+    """All readable clips, and one line for each file that was skipped, which is said too."""
     clips, skipped = [], []
     for path in clip_paths(folder):
         try:
@@ -126,5 +144,7 @@ def read_clips(folder: Path, rate_hz: float, image_hw: tuple[int, int]) -> tuple
         except ComoError as error:
             skipped.append(str(error))
     if not clips:
-        raise ComoError(f"{folder} holds no readable video clips" + (f": {skipped[0]}" if skipped else ""))
+        why = skipped[0] if skipped else f"none ends in {', '.join(SUFFIXES)}"
+        raise ComoError(f"{folder} holds no readable video clips: {why}")
+    sys.stderr.writelines(f"left out: {why}\n" for why in skipped)
     return clips, skipped

@@ -1,6 +1,9 @@
 """Bags and clips as arrays: ticks, held commands, what is left out and why."""
 
 import json
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -14,13 +17,24 @@ from training.frames import store_of
 from training.videos import read_clip, read_clips
 
 
-def write_clip(path: Path, frames: int = 12, rate: int = 20) -> None:
+UNTURNED = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+TURNED_RIGHT = (0, 0x10000, 0, -0x10000, 0, 0, 32 << 16, 0, 0x40000000)
+"""The matrix in an mp4 file by which a player turns the picture."""
+
+
+def write_clip(path: Path, times_ms: Sequence[int] = range(0, 600, 50), left_is_white: bool = False) -> None:
+    """Each picture 20 levels brighter than the one before."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=rate)
+        stream = container.add_stream("mpeg4", rate=20)
         stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for index in range(frames):
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index, time_ms in enumerate(times_ms):
             image = np.full((32, 48, 3), 20 * index, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            if left_is_white:
+                image[:, :24] = 255
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
@@ -136,7 +150,48 @@ def test_a_clip_is_resampled_cropped_and_resized(tmp_path):
     assert np.allclose(clip.frames[:, 8, 8, 0], np.arange(6) * 40, atol=12)
 
 
-def test_broken_clips_are_listed_and_skipped(tmp_path):
+def test_a_clip_that_was_filmed_upright_is_turned_as_a_player_turns_it(tmp_path):
+    clip = tmp_path / "hand.mp4"
+    write_clip(clip, left_is_white=True)
+    lying = read_clip(clip, 10.0, (32, 48)).frames[0]
+    assert lying[:, :20].mean() > 200 > 50 > lying[:, 28:].mean()
+    raw = bytearray(clip.read_bytes())
+    at = raw.index(struct.pack(">9i", *UNTURNED), raw.index(b"tkhd"))
+    raw[at : at + 36] = struct.pack(">9i", *TURNED_RIGHT)
+    clip.write_bytes(raw)
+    upright = read_clip(clip, 10.0, (48, 32)).frames[0]
+    assert upright[:20].mean() > 200 > 50 > upright[28:].mean()
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "levels"),
+    [
+        (range(0, 1000, 200), [0, 0, 1, 1, 2, 2, 3, 3, 4]),
+        ([0, 50, 100, 150, 600, 650, 700, 750], [0, 2, 3, 3, 3, 3, 4, 6]),
+        (range(0, 500, 50), [0, 2, 4, 6, 8]),
+    ],
+)
+def test_time_passes_in_a_clip_as_it_did_before_the_camera(tmp_path, times_ms, levels):
+    """Slow clips and those with a hole keep the picture that was shown meanwhile."""
+    write_clip(tmp_path / "hand.mp4", times_ms=list(times_ms))
+    frames = read_clip(tmp_path / "hand.mp4", 10.0, (16, 16)).frames
+    assert np.round(frames[:, 8, 8, 0] / 20).tolist() == levels
+
+
+def test_a_clip_with_damaged_times_is_refused_before_it_fills_the_memory(tmp_path):
+    write_clip(tmp_path / "hand.mp4", times_ms=[0, 100, 90_000])
+    with pytest.raises(ValueError, match=r"hand\.mp4 shows one picture from 0\.2 to 90\.0 s"):
+        read_clip(tmp_path / "hand.mp4", 10.0, (16, 16))
+
+
+def test_a_damaged_index_is_one_sentence(tmp_path):
+    write_clip(tmp_path / "hand.mp4")
+    (tmp_path / "index.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"index\.json is damaged"):
+        read_clip(tmp_path / "hand.mp4", 10.0, (16, 16))
+
+
+def test_broken_clips_are_listed_and_skipped(tmp_path, capsys):
     write_clip(tmp_path / "good.mp4")
     (tmp_path / "bad.mp4").write_bytes(b"not a video")
     (tmp_path / "index.json").write_text(json.dumps({"instructions": {"good.mp4": "pick"}}))
@@ -144,6 +199,7 @@ def test_broken_clips_are_listed_and_skipped(tmp_path):
     assert [clip.instruction for clip in clips] == ["pick"]
     assert len(skipped) == 1
     assert "bad.mp4" in skipped[0]
+    assert capsys.readouterr().err == f"left out: {skipped[0]}\n"
     (tmp_path / "good.mp4").unlink()
     with pytest.raises(ValueError, match="no readable video clips"):
         read_clips(tmp_path, 10.0, (16, 16))
