@@ -129,6 +129,12 @@ ROWS = {
     "stop, arm": Row(
         "the same in the whole graph", "the arm stands", "200 ms", "call to standstill of the arm's body"
     ),
+    "deactivated": Row(
+        "the arm node deactivated",
+        "the arm brakes and holds; activated again, it must be armed anew",
+        "100 ms",
+        "call to standstill of the set-point",
+    ),
     "deadman": Row("deadman released", "stop latch", "100 ms", "release to the supervisor's stop"),
     "takeover": Row(
         "a human takes over while a policy runs",

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -76,14 +78,27 @@ class Probe:
         return self.node.create_publisher(message_class(topic), topic, profile(topic))
 
     def call(self, service: str) -> tuple[bool, str]:
-        client = self.node.create_client(Trigger, service)
+        answer = self.ask(service, Trigger, Trigger.Request())
+        return answer.success, answer.message
+
+    def change(self, node: str, transition: str) -> bool:
+        """As `ros2 lifecycle set`."""
+        request = ChangeState.Request(transition=Transition(label=transition))
+        return self.ask(f"/{node}/change_state", ChangeState, request).success
+
+    def stage(self, node: str) -> str:
+        """As `ros2 lifecycle get`."""
+        return self.ask(f"/{node}/get_state", GetState, GetState.Request()).current_state.label
+
+    def ask(self, service: str, kind: Any, request: Any) -> Any:
+        client = self.node.create_client(kind, service)
         assert client.wait_for_service(PATIENCE_S), f"{service} never came up"
-        future = client.call_async(Trigger.Request())
+        future = client.call_async(request)
         wait_until(future.done, f"{service} to answer")
         self.node.destroy_client(client)
         answer = future.result()
         assert answer is not None
-        return answer.success, answer.message
+        return answer
 
     def close(self) -> None:
         self.stalls.close()

@@ -4,7 +4,8 @@ Two silences of the supervisor are told apart. One that is short holds the arm, 
 goes on: on a busy machine the supervisor may merely have come late. One that is long counts as its death, and
 the arm must be armed anew. Time through which the listener itself slept is no silence.
 Arming is an edge: after a fault, a reconnection or a silent supervisor, `teleop` and `policy` count only once
-`stopped` or `ready` has been seen.
+`stopped` or `ready` has been seen. A deactivated arm hears nobody; activated again, it must be armed
+anew like any other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from como_ros.control.supervision import POLICY, READY, STOPPED, TELEOP, in_words
 
 LATE = "supervisor late"
+INACTIVE = "the arm is inactive; activate its node, then arm again"
 
 
 class Mandate:
@@ -37,6 +39,8 @@ class Mandate:
         """Why the arm cannot follow for the moment, or nothing; whoever drives the arm says so."""
         self.barred = False
         """Whether `teleop` and `policy` wait to be armed again."""
+        self.inactive = False
+        """Whether nobody is heard."""
         self.longest_silence_ns = 0
         """Between two words of the supervisor."""
         self._heard_ns = self._watched_ns = -(10**18)
@@ -44,6 +48,8 @@ class Mandate:
     def hear(self, state: str, now_ns: int) -> None:
         """The supervisor's word."""
         self.watch(now_ns)
+        if self.inactive:
+            return
         if self.state:
             self.longest_silence_ns = max(self.longest_silence_ns, now_ns - self._heard_ns)
         self._heard_ns, self.late = now_ns, False
@@ -66,6 +72,13 @@ class Mandate:
         self.state, self.barred, self.released = "", True, False
         self.changes += 1
 
+    def activate(self, active: bool) -> None:
+        """Hear the supervisor, or nobody: then as if it had died."""
+        self.inactive = not active
+        if self.inactive:
+            self._lose()
+            self.late = False
+
     def bar(self, why: str) -> None:
         """An alarm: wait until the supervisor has stopped and somebody arms again."""
         self.alarms += not self.alarm
@@ -78,11 +91,15 @@ class Mandate:
     @property
     def unheard(self) -> str:
         """Armed, says the supervisor, and not here: it must be told, or a run goes on that does not move."""
+        if self.inactive:
+            return INACTIVE
         return "waiting to be armed again" if self.barred and self.state in (TELEOP, POLICY) else ""
 
     @property
     def stop(self) -> str:
         """Why no command counts until somebody has acted, or nothing."""
+        if self.inactive:
+            return INACTIVE
         if self.alarm:
             return self.alarm
         if not self.state:

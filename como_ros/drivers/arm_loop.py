@@ -52,8 +52,12 @@ class LoopConfig:
 class ArmLoop:
     """Runs from construction to `close`."""
 
-    def __init__(self, config: LoopConfig, report: Callable[[ArmState, float | None], None]) -> None:
+    def __init__(
+        self, config: LoopConfig, report: Callable[[ArmState, float | None], None], active: bool = True
+    ) -> None:
         self._config, self._report = config, report
+        self.active = active
+        """Whether commands may count."""
         self._mode = CONNECTING
         self.mending, self.pace, self.link = Mending(), Pace(), LinkWatch()
         self.success_rate = 0.0
@@ -74,6 +78,11 @@ class ArmLoop:
     def tell(self, command: Callable[[Servo, int], object]) -> None:
         """Hand something to the servo, together with the time of its next round; returns at once."""
         self._inbox.put(lambda now_ns: self.servo and command(self.servo, now_ns))
+
+    def activate(self, active: bool = True) -> None:
+        """Commands may count, once armed; deactivated, the arm brakes as for a stop and holds."""
+        self.active = active
+        self.tell(lambda servo, now_ns: servo.mandate.activate(active))
 
     def home(self) -> Future[str]:
         """Sweep to the home joints; allowed while the supervisor says ready.
@@ -194,7 +203,8 @@ class ArmLoop:
         except ArmError as error:
             self.mending.fault = str(error)
             return
-        self._take(self._arm, now_ns, rearm=True)
+        if not self._stop.is_set():  # else it was closed while it looked for the arm
+            self._take(self._arm, now_ns, rearm=True)
 
     def _take(self, arm: FrankaArm, now_ns: int, rearm: bool = False) -> None:
         """Hold the arm where it is."""
@@ -204,6 +214,7 @@ class ArmLoop:
         arm.track()
         if self.servo is None:
             self.servo = Servo(self._config.servo, self._config.shield, state.pose7, now_ns)
+            self.servo.mandate.activate(self.active)
         self.servo.reset(state.pose7, now_ns, rearm)
         self._mode = TRACKING
         self.mending.mended()

@@ -1,43 +1,39 @@
 """The arm on the wire: state out at the loop's rate, commands in; home, guide and recover as services.
 
-Callbacks only translate and hand over; the control loop has a thread of its own. There is one executor thread
-only: several, run before others, starve each other of the interpreter. A commander of chunks that offers the
-topic's lease is missed within that lease when it dies; one that offers none is missed at the end of its chunk
-only, and the diagnostics say so. A supervisor is missed by its silence.
+A lifecycle node. Configured, it looks for the arm, holds it and publishes its state; active, commands may
+count; deactivated, it brakes and holds, and must be armed anew once it is active again; cleaned up, the robot
+is free for somebody else. It brings itself up, so that no manager is needed, unless `autostart` is false.
+
+The control loop has a thread of its own. There is one executor thread only: several, run before others,
+starve each other of the interpreter.
 """
 
 from __future__ import annotations
 
-import time
+import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future as Job
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import PoseStamped, WrenchStamped
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.node import Node
-from rclpy.task import Future
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import JointState
-from std_srvs.srv import Trigger
 
 from como_ros import wire
-from como_ros.control.mandate import Mandate
-from como_ros.control.servo import ServoConfig
+from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
-from como_ros.control.speakers import ALONE_NS, CHUNKS_ALONE_NS, Speakers, Turns
-from como_ros.drivers.arm_loop import CONNECTING, FAULT, ArmLoop, LoopConfig
-from como_ros.drivers.errands import HOMING
+from como_ros.drivers.arm_loop import FAULT, ArmLoop, LoopConfig
 from como_ros.drivers.franka import ArmState, FrankaConfig
 from como_ros.drivers.priority import run_before_others
 from como_ros.errors import ComoError
+from como_ros.nodes import arm_words as words
+from como_ros.nodes.arm_commands import Commands, offer
+from como_ros.nodes.arm_words import ACTIVE, FINALIZED, INACTIVE, UNCONFIGURED
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import Refused, Watch, every, publisher, subscription
+from como_ros.nodes.wiring import every, publisher
 
-STATE_TOPIC, CHUNK_TOPIC, WIDTH_TOPIC = "/supervisor/state", "/arm/command/chunk", "/gripper/command"
 PRIORITY = 6
 
 
@@ -61,6 +57,8 @@ class ArmConfig:
     pose_timeout_s: float = ServoConfig.pose_timeout_s
     heartbeat_late_s: float = ServoConfig.heartbeat_late_s
     heartbeat_timeout_s: float = ServoConfig.heartbeat_timeout_s
+    autostart: bool = True
+    """Become active at once; false waits, unconfigured, for a lifecycle manager."""
 
     def loop(self) -> LoopConfig:
         return LoopConfig(
@@ -77,101 +75,97 @@ def _pick(cls: Any, config: ArmConfig) -> Any:
     return cls(**{name: getattr(config, name) for name in names})
 
 
-class ArmNode(Node):
-    """Thin shell around `ArmLoop`."""
+class ArmNode(LifecycleNode):
+    """Thin shell around `ArmLoop`, which lives from configure to cleanup."""
 
     def __init__(self) -> None:
         super().__init__("arm")
         self._config = declare_config(self, ArmConfig)
-        self._refused = Refused(self)
-        self._width_turns = Turns()
+        self._stage = UNCONFIGURED
+        self._loop: ArmLoop | None = None
+        self._refusal = ""
+        """Why it could not be configured."""
         self._joints, self._pose, self._wrench = JointState(), PoseStamped(), WrenchStamped()
         self._joints_out = publisher(self, "/arm/joint_states")
         self._pose_out = publisher(self, "/arm/ee_pose")
         self._wrench_out = publisher(self, "/arm/external_wrench")
-        self._loop = ArmLoop(self._config.loop(), self._report)
+        self._commands = Commands(self, self._tell)
+        offer(self, "/arm/home", lambda: self._running(ACTIVE).home())
+        offer(self, "/arm/guide", lambda: self._running(ACTIVE).guide())
+        offer(self, "/arm/recover", lambda: self._running(ACTIVE, INACTIVE).recover())
         self._health = HealthReporter(self, self._diagnose)
         self._told: tuple[str, str, int, str] = ("", "", 0, "")
-        self._subscribe()
-        self._offer("/arm/home", self._loop.home)
-        self._offer("/arm/guide", self._loop.guide)
-        self._offer("/arm/recover", self._loop.recover)
         every(self, 0.1, self._say_changes)
+        if self._config.autostart:
+            self._start()
 
-    def _subscribe(self) -> None:
-        tell = self._loop.tell
-        for topic, act in (
-            (STATE_TOPIC, self._on_state),
-            ("/arm/command/pose", self._on_pose),
-            (CHUNK_TOPIC, self._on_chunk),
-        ):
-            speakers = Speakers(CHUNKS_ALONE_NS if topic == CHUNK_TOPIC else ALONE_NS)
-            subscription(self, topic, self._guarded(topic, act, speakers))
-        widths = self._guarded(WIDTH_TOPIC, self._on_widths, self._width_turns)
-        subscription(self, WIDTH_TOPIC, self._unless_late(widths))
-        self._commanders = Watch(self, CHUNK_TOPIC, lambda: tell(lambda servo, _: servo.commander_lost()))
+    def _tell(self, command: Callable[[Servo, int], object]) -> None:
+        if self._loop is not None:
+            self._loop.tell(command)
 
-    def _offer(self, service: str, begin: Callable[[], Job[str]]) -> None:
-        """A Trigger service that answers when the job is done, while everything else goes on."""
+    def _running(self, *stages: str) -> ArmLoop:
+        """The loop, for what may be asked in these stages only."""
+        if self._loop is None or self._stage not in stages:
+            raise ComoError(words.asleep(self._stage))
+        return self._loop
 
-        async def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            job = begin()
-            done: Future[None] = Future(executor=self.executor)
-            job.add_done_callback(lambda _: done.set_result(None))
-            await done
-            refusal = job.exception()
-            response.success = refusal is None
-            response.message = str(refusal) if refusal else job.result()
-            return response
+    # Lifecycle -----------------------------------------------------------------------------------
 
-        # the default group runs nothing else while an answer is awaited, not even the supervisor's heartbeat
-        self.create_service(Trigger, service, answer, callback_group=ReentrantCallbackGroup())
+    def _start(self) -> None:
+        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+            raise ComoError(self._refusal)
+        self.trigger_activate()
 
-    # Commands ------------------------------------------------------------------------------------
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """An arm that does not answer is no failure: the loop goes on looking for it, and says so."""
+        return self._become(INACTIVE, self._begin)
 
-    def _guarded(
-        self, topic: str, act: Callable[[Any], None], speakers: Speakers | Turns
-    ) -> Callable[[Any, Any], None]:
-        """A message that does not read as a command is refused whole and counted, a second speaker stops."""
-        guarded = self._refused.guard(topic, act)
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._become(ACTIVE, lambda: self._running(INACTIVE).activate())
 
-        def callback(message: Any, info: Any) -> None:
-            if speakers.two(_sender(info), time.monotonic_ns()):
-                self._loop.tell(lambda servo, now_ns: servo.contested(topic))
-                if topic == STATE_TOPIC:  # neither may say ready: a sweep home ends
-                    self._loop.tell(lambda servo, now_ns: servo.supervise("", now_ns))
-            else:
-                guarded(message)
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._become(INACTIVE, lambda: self._running(ACTIVE).activate(False))
 
-        return callback
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._become(UNCONFIGURED, self._end)
 
-    def _unless_late(self, act: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-        """Widths come from a policy or from a person: what who has just yielded still says is dropped."""
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._become(FINALIZED, self._end)
 
-        def callback(message: Any, info: Any) -> None:
-            if not self._width_turns.is_late(_sender(info), time.monotonic_ns()):
-                act(message, info)
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition broke: let go; what broke stays told."""
+        self._end()
+        self._stage = UNCONFIGURED
+        return TransitionCallbackReturn.SUCCESS
 
-        return callback
+    def _become(self, stage: str, act: Callable[[], None]) -> TransitionCallbackReturn:
+        """Act, and say how it went: rclpy itself would drop whatever is raised, without a word."""
+        self._refusal = ""
+        try:
+            act()
+        except ComoError as error:
+            self._refusal = str(error)
+            self.get_logger().error(self._refusal)
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            self._refusal = f"{type(error).__name__}: {error}; its traceback is above"
+            self.get_logger().error(traceback.format_exc())
+            return TransitionCallbackReturn.ERROR
+        self._stage = stage
+        return TransitionCallbackReturn.SUCCESS
 
-    def _on_state(self, message: Any) -> None:
-        state = message.data
-        self._width_turns.begin(state, time.monotonic_ns())
-        self._loop.tell(lambda servo, now_ns: servo.supervise(state, now_ns))
+    def _begin(self) -> None:
+        self._loop = ArmLoop(self._config.loop(), self._report, active=False)
 
-    def _on_pose(self, message: Any) -> None:
-        pose7, due_ns = wire.pose7_from_msg(message), _steady_ns(wire.stamp_ns(message))
-        self._loop.tell(lambda servo, now_ns: servo.command_pose(pose7, due_ns, now_ns))
+    def _end(self) -> None:
+        """Brake, let go and leave the robot."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close()
 
-    def _on_chunk(self, message: Any) -> None:
-        stamp_ns, offsets_ns, poses7 = wire.chunk_from_msgs(message)
-        due_ns = _steady_ns(stamp_ns) + offsets_ns
-        self._loop.tell(lambda servo, now_ns: servo.command_chunk(due_ns, poses7, now_ns, stamp_ns))
-
-    def _on_widths(self, message: Any) -> None:
-        stamp_ns, offsets_ns, widths = wire.widths_from_msg(message)
-        due_ns = _steady_ns(stamp_ns) + offsets_ns
-        self._loop.tell(lambda servo, now_ns: servo.command_widths(due_ns, widths, now_ns, stamp_ns))
+    def destroy_node(self) -> None:
+        self._end()
+        super().destroy_node()
 
     # State ---------------------------------------------------------------------------------------
 
@@ -185,89 +179,25 @@ class ArmNode(Node):
         self._pose_out.publish(wire.fill_pose(self._pose, state.pose7, stamp_ns))
         self._wrench_out.publish(wire.fill_wrench(self._wrench, state.wrench, stamp_ns))
 
-    def _sentence(self) -> str:
-        loop = self._loop
-        if loop.mode in (CONNECTING, FAULT) or loop.servo is None:
-            return f"{loop.mode}: {loop.fault or 'looking for the arm'}"
-        reason = loop.servo.reason
-        said = f"{loop.mode}, {loop.servo.activity}" + (f": {reason}" if reason else "")
-        return "; ".join(filter(None, (said, loop.link.complaint, loop.hand.fault)))
-
-    @property
-    def _driver(self) -> str:
-        return "" if self._loop.mode in (CONNECTING, FAULT, HOMING) else self._loop.pace.driver
-
-    @property
-    def _mandate(self) -> Mandate | None:
-        return self._loop.servo.mandate if self._loop.servo else None
-
     def _say_changes(self) -> None:
         """Faults and drivers are said at once, not a second later; without its loop the node is no use."""
-        if not self._loop.alive:
+        loop = self._loop
+        if loop is not None and not loop.alive:
             raise ComoError("the arm's control loop has ended; its traceback is above, start the node again")
-        mandate = self._mandate
-        news = (
-            (self._loop.mode, self._driver, mandate.alarms, mandate.unheard) if mandate else ("", "", 0, "")
-        )
-        told, self._told = self._told, news
-        if news != told:
+        told, self._told = self._told, words.news(self._stage, loop)
+        if self._told != told:
             self._health.publish()
-        if news[2] > told[2] and mandate:
-            self.get_logger().warning(mandate.last_alarm)
+        if self._told[2] > told[2] and loop is not None and loop.servo:
+            self.get_logger().warning(loop.servo.mandate.last_alarm)
         if self._told[0] != told[0]:
-            if self._loop.mode == FAULT:  # rclpy wants one severity for each line of code that logs
-                self.get_logger().error(self._sentence())
+            said = self._diagnose().message
+            if self._told[0] == FAULT:  # rclpy wants one severity for each line of code that logs
+                self.get_logger().error(said)
             else:
-                self.get_logger().info(self._sentence())
+                self.get_logger().info(said)
 
     def _diagnose(self) -> Health:
-        loop, pace, mandate = self._loop, self._loop.pace, self._mandate
-        refusal = self._refused.last or (loop.servo.last_refusal if loop.servo else "")
-        figures: dict[str, Any] = {
-            "mode": loop.mode,
-            "rounds": pace.rounds,
-            "missed": pace.missed,
-            "late": pace.late,
-            "worst_late_ms": pace.worst_late_ms,
-            "success_rate": loop.success_rate,
-            "still_since_ns": pace.still_since_ns,
-            "driver": self._driver,
-            "alarm": (mandate.alarm or mandate.unheard) if mandate else "",
-            "last_alarm": mandate.last_alarm if mandate else "",
-            "supervisor_silence_ms": mandate.longest_silence_ns / 1e6 if mandate else 0.0,
-            "yielded_ns": pace.yielded_ns,
-            "steepest_m_s": pace.peaks.step_m_s,
-            "linear": _row(pace.peaks.linear),
-            "angular": _row(pace.peaks.angular),
-            "hand": loop.hand.fault or "ok",
-            "commanders_watched": self._commanders.alive,
-            "last_refusal": refusal,
-            "auto_cleared": loop.mending.auto_cleared,
-            "robot_silences": loop.link.silences,
-            "refused_malformed": self._refused.count,
-            **{name.replace(" ", "_"): n for name, n in loop.counters.items()},
-        }
-        faults = (loop.mode in (CONNECTING, FAULT), loop.hand.fault, figures["alarm"], loop.link.complaint)
-        ok = not any(faults)
-        return Health(self._sentence(), ok, figures)
-
-    def destroy_node(self) -> None:
-        self._loop.close()
-        super().destroy_node()
-
-
-def _sender(info: Any) -> bytes:
-    """What identifies the publisher of a message."""
-    return bytes(info["publisher_gid"]["data"])
-
-
-def _row(values: np.ndarray) -> str:
-    return " ".join(f"{value:.4g}" for value in values)
-
-
-def _steady_ns(stamp_ns: int) -> int:
-    """A stamp of system time on the clock that never jumps."""
-    return stamp_ns + time.monotonic_ns() - time.time_ns()
+        return words.health(self._stage, self._loop, self._commands, self._refusal)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from como_ros.bench_servo import run_bench
 from como_ros.control.interpolation import Setpoint
+from como_ros.control.mandate import INACTIVE
 from como_ros.control.servo import FOLLOWING, HOLDING, Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.speakers import ALONE_NS, CHUNKS_ALONE_NS, Speakers, Turns
@@ -225,18 +226,37 @@ def test_an_arm_node_restarted_while_armed_moves_nothing():
     stays_until_armed_again(bench)
 
 
+def test_a_deactivated_arm_brakes_hears_nobody_and_once_active_again_waits_to_be_armed():
+    bench = Bench("policy")
+    bench.chunk()
+    bench.step(40)
+    assert bench.speed > 0.05
+    bench.servo.mandate.activate(False)
+    rest = bench.step(10).pose7
+    assert bench.speed == 0
+    for state in ("stopped", "ready", "policy"):
+        bench.state = state
+        bench.step(1)
+        bench.chunk()
+        np.testing.assert_array_equal(bench.step(30).pose7, rest)
+        assert bench.servo.reason == bench.servo.halted == bench.servo.mandate.unheard == INACTIVE
+    bench.servo.mandate.activate(True)
+    stays_until_armed_again(bench)
+
+
 def stays_until_armed_again(bench: Bench) -> None:
+    rest = bench.sent[-1].pose7
     for _ in range(3):
         bench.step(1)
         bench.chunk()
-        np.testing.assert_array_equal(bench.step(30).pose7, START)
+        np.testing.assert_array_equal(bench.step(30).pose7, rest)
         assert bench.servo.reason == "waiting to be armed again"
     bench.state = "ready"
     bench.step(1)
     bench.state = "policy"
     bench.step(1)
     bench.chunk()
-    assert bench.step(20).pose7[1] > 0
+    assert bench.step(20).pose7[1] > rest[1]
 
 
 def test_two_publishers_stop_the_arm_until_it_is_armed_again():
