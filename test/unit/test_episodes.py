@@ -16,7 +16,6 @@ from training.episodes import load_episodes
 from training.frames import store_of
 from training.videos import read_clip, read_clips
 
-
 UNTURNED = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 TURNED_RIGHT = (0, 0x10000, 0, -0x10000, 0, 0, 32 << 16, 0, 0x40000000)
 """The matrix in an mp4 file by which a player turns the picture."""
