@@ -19,7 +19,17 @@ MANIFEST = "manifest.json"
 ENCODER, INTENT, EXPERT = "encoder.onnx", "intent.onnx", "expert.onnx"
 GRAPHS = (ENCODER, INTENT, EXPERT)
 VERSION = 1
-REQUIRED = ("version", "contract", "files", "normalizers", "prefix_longest", "intent_rate_hz", "encoder")
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "version": int,
+    "contract": dict,
+    "files": dict,
+    "normalizers": dict,
+    "prefix_longest": int,
+    "intent_rate_hz": (int, float),
+    "encoder": str,
+}
+"""What every manifest holds."""
+INTENT_RATES_HZ = (0.1, 100.0)
 
 
 @dataclass(frozen=True)
@@ -57,8 +67,8 @@ def load(folder: Path, contract: Contract | None = None) -> Bundle:
         contract=found,
         state=state,
         actions=actions,
-        prefix_longest=int(manifest["prefix_longest"]),
-        intent_rate_hz=float(manifest["intent_rate_hz"]),
+        prefix_longest=_within(folder, manifest, "prefix_longest", 0, found.horizon - 1),
+        intent_rate_hz=float(_within(folder, manifest, "intent_rate_hz", *INTENT_RATES_HZ)),
         manifest=manifest,
     )
 
@@ -69,14 +79,23 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise ContractError(f"{folder} is no bundle: it has no {MANIFEST}; make one with `como export`")
     try:
         manifest = json.loads(path.read_text("utf8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ContractError(f"{path} is damaged: {error}; export the bundle again") from error
-    if not isinstance(manifest, dict) or (missing := sorted(set(REQUIRED) - set(manifest))):
+    if not isinstance(manifest, dict) or (missing := sorted(set(KINDS) - set(manifest))):
         lacks = missing if isinstance(manifest, dict) else "everything"
         raise ContractError(f"{path} lacks {lacks}; export the bundle again")
+    for name, kind in KINDS.items():
+        if not isinstance(manifest[name], kind) or isinstance(manifest[name], bool):
+            raise ContractError(f"{path}: {name} cannot be {manifest[name]!r:.60}; export the bundle again")
     if manifest["version"] != VERSION:
         raise ContractError(f"{path} is version {manifest['version']}, this program reads {VERSION}")
     return manifest
+
+
+def _within(folder: Path, manifest: dict[str, Any], name: str, low: float, high: float) -> Any:
+    if not low <= manifest[name] <= high:
+        raise ContractError(f"bundle {folder}: {name} must be {low} to {high}, got {manifest[name]}")
+    return manifest[name]
 
 
 def _verify(path: Path, expected: str | None) -> None:
@@ -88,7 +107,7 @@ def _verify(path: Path, expected: str | None) -> None:
     if found != expected:
         raise ContractError(
             f"bundle file {path} is truncated or altered: "
-            f"sha256 {found[:12]}, the manifest says {expected[:12]}"
+            f"sha256 {found[:12]}, the manifest says {expected!s:.12}"
         )
 
 
@@ -96,7 +115,22 @@ def _normalizer(folder: Path, manifest: dict[str, Any], name: str) -> Normalizer
     raw = manifest["normalizers"].get(name)
     if raw is None:
         raise ContractError(f"bundle {folder} has no normaliser for {name}; export it again")
-    return Normalizer.from_dict(raw)
+    try:
+        found = Normalizer.from_dict(raw)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ContractError(
+            f"bundle {folder}: normaliser of {name} is damaged ({error}); export it again"
+        ) from error
+    if found.mean.shape != found.std.shape or not np.isfinite(found.mean).all() or not _positive(found.std):
+        raise ContractError(
+            f"bundle {folder}: normaliser of {name} needs finite means and as many positive deviations; "
+            "export it again"
+        )
+    return found
+
+
+def _positive(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values).all() and (values > 0).all())
 
 
 def _same_shape(folder: Path, what: str, found: np.ndarray, wanted: tuple[int, ...]) -> None:

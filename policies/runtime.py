@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 
 from policies import bundle as bundles
 from policies.bundle import Bundle
 from policies.spaces import (
+    INSTRUCTION_BYTES,
     INTENT_TOKENS,
     Contract,
     ContractError,
@@ -19,6 +21,15 @@ from policies.spaces import (
     instruction_bytes,
 )
 
+UNREADABLE = (
+    onnx_errors.Fail,
+    onnx_errors.InvalidArgument,
+    onnx_errors.InvalidGraph,
+    onnx_errors.InvalidProtobuf,
+    onnx_errors.NotImplemented,
+    onnx_errors.RuntimeException,
+)
+"""What ONNX Runtime says of a file that is no graph, or of one that it cannot run."""
 THREADS = 2
 """Of one inference: more than two do not help networks of this size."""
 
@@ -29,8 +40,10 @@ class Policy:
     def __init__(self, bundle: Bundle, providers: Sequence[str], threads: int = THREADS):
         self.bundle = bundle
         self.contract: Contract = bundle.contract
-        graphs = (bundle.graph(name) for name in bundles.GRAPHS)
-        self._encoder, self._intent, self._expert = (_session(path, providers, threads) for path in graphs)
+        graphs = [_session(bundle.graph(name), providers, threads) for name in bundles.GRAPHS]
+        for name, graph in zip(bundles.GRAPHS, graphs, strict=True):
+            _require_ports(bundle, name, graph)
+        self._encoder, self._intent, self._expert = graphs
         self._seen: tuple[Observation, np.ndarray] | None = None
 
     def warm_up(self) -> None:
@@ -102,7 +115,37 @@ def _session(path: Path, providers: Sequence[str], threads: int) -> onnxruntime.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+    except UNREADABLE as error:
+        raise ContractError(
+            f"bundle file {path} is no graph that runs here: {error}; export it again"
+        ) from error
+
+
+Ports = dict[str, list[int] | None]
+"""Inputs of a graph with their shapes, None where the contract says nothing of one."""
+
+
+def _ports(contract: Contract) -> dict[str, tuple[Ports, str]]:
+    """Graph -> what is fed to it, and the output that is asked of it."""
+    chunk = [1, contract.horizon, contract.action_dim]
+    expert: Ports = {"noise": chunk, "prefix": chunk, "clean": chunk[:2], "state": [1, contract.state_dim]}
+    return {
+        bundles.ENCODER: ({"images": [len(contract.cameras), *contract.image_hw, 3]}, "tokens"),
+        bundles.INTENT: ({"front": None, "text": [1, INSTRUCTION_BYTES]}, "hidden"),
+        bundles.EXPERT: ({**expert, "tokens": None, "intent": None}, "actions"),
+    }
+
+
+def _require_ports(bundle: Bundle, name: str, graph: onnxruntime.InferenceSession) -> None:
+    """Refuse a graph that takes or gives something else."""
+    takes, gives = _ports(bundle.contract)[name]
+    found = {port.name: port.shape for port in graph.get_inputs()}
+    known = {port: shape and found.get(port) for port, shape in takes.items()}
+    if found.keys() != takes.keys() or known != takes or gives not in {o.name for o in graph.get_outputs()}:
+        told = f"takes {found}, its contract wants {takes} and {gives!r} back"
+        raise ContractError(f"bundle file {bundle.graph(name)} {told}; export it again")
 
 
 def load(folder: Path, providers: Sequence[str] | None = None, contract: Contract | None = None) -> Policy:

@@ -128,6 +128,49 @@ def test_a_damaged_manifest_is_refused(copied):
         runtime.load(copied)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "why"),
+    [
+        (["files"], None, "files cannot be None"),
+        (["contract"], [1], r"contract cannot be \[1\]"),
+        (["version"], "1", "version cannot be '1'"),
+        (["prefix_longest"], "x", "prefix_longest cannot be 'x'"),
+        (["prefix_longest"], 4, "prefix_longest must be 0 to 3, got 4"),
+        (["intent_rate_hz"], 0, "intent_rate_hz must be 0.1 to 100.0, got 0"),
+        (["files", "expert.onnx"], 5, "the manifest says 5"),
+        (["normalizers", "state"], {"std": [1]}, "normaliser of state is damaged"),
+        (["normalizers", "state", "mean"], [float("nan")] * 17, "state needs finite means"),
+        (["normalizers", "state", "std"], [0.0] * 17, "state needs finite means and as many positive"),
+        (["contract", "image_hw"], [64, 64], r"encoder\.onnx takes .*, its contract wants"),
+    ],
+)
+def test_a_manifest_of_the_wrong_kind_is_refused_before_anything_moves(copied, place, value, why):
+    path = copied / "manifest.json"
+    inner = whole = json.loads(path.read_text())
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(whole))
+    with pytest.raises(ContractError, match=why):
+        runtime.load(copied)
+
+
+def test_graphs_that_take_something_else_are_refused_though_their_checksums_hold(copied):
+    path = copied / "manifest.json"
+    whole = json.loads(path.read_text())
+    shutil.copyfile(copied / "intent.onnx", copied / "expert.onnx")
+    path.write_text(
+        json.dumps(whole | {"files": whole["files"] | {"expert.onnx": whole["files"]["intent.onnx"]}})
+    )
+    with pytest.raises(ContractError, match=r"expert\.onnx takes .*'front'"):
+        runtime.load(copied)
+    (copied / "expert.onnx").write_bytes(b"no graph")
+    digest = artefact.file_sha256(copied / "expert.onnx")
+    path.write_text(json.dumps(whole | {"files": whole["files"] | {"expert.onnx": digest}}))
+    with pytest.raises(ContractError, match=r"expert\.onnx is no graph that runs here"):
+        runtime.load(copied)
+
+
 def test_a_bundle_of_another_contract_is_refused(exported):
     with pytest.raises(ContractError, match=r"robot: 'fr3' != 'panda'; action_rate_hz: 20 != 10"):
         runtime.load(exported, contract=Contract(horizon=4, robot="fr3", action_rate_hz=20))
