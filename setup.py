@@ -36,7 +36,7 @@ EXTRAS = {
     # engines for an NVIDIA GPU, built ahead of time
     "gpu": ["tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs"],
     # videos that outgrow one machine
-    "scale": ["ray[data]"],
+    "scale": ["ray"],
     "dev": [
         "hypothesis",
         "mcap-ros2-support",

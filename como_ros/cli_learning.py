@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import Positional
+from tyro.conf import FlagCreatePairsOff, Positional
 
 from como_ros.results import Input, Json, OptionalInput, Out, Preset, Spread, Task, must_exist, run, say
 from policies.spaces import EVALUATION_SEEDS_FROM
@@ -103,14 +103,15 @@ def label(
     *,
     videos: OptionalInput = None,
     bags: OptionalInput = None,
+    ray: FlagCreatePairsOff[bool] = False,
     out: Out,
     json: Json = None,
 ) -> None:
-    """Label videos, and bags, with the latent motion that a model sees in them."""
+    """Label videos, and bags, with the latent motion that a model sees in them; --ray: on Ray's workers."""
     must_exist(model, videos, bags)
     from training.label import label
 
-    run(json, label, model, videos, out, bags)
+    run(json, label, model, videos, out, bags, ray=ray)
 
 
 def finetune(

@@ -81,6 +81,16 @@ def read_episodes(
     Those whose recorder saw a stream silent, late, slow or lossy are left out unless they are asked for.
     Large pictures are shrunk to the size that is learned from, or come `as_recorded`.
     """
+    good = good_episodes(folder, measuring, include_flagged)
+    contract = good[0].contract if as_recorded else learned(good[0].contract)
+    reads = (_readable(load_episode, meta.path, contract) for meta in good)
+    return contract, (part for parts in reads for whole in parts for part in whole)
+
+
+def good_episodes(
+    folder: Path, measuring: bool = False, include_flagged: bool = False
+) -> list[bags.EpisodeMeta]:
+    """What is known of the episodes below `folder` that may be learned from, before one is read."""
     metas = [meta for path in bags.episodes(folder) for meta in _readable(bags.read_meta, path)]
     if not measuring:
         _refuse_evaluation_seeds(metas)
@@ -91,9 +101,7 @@ def read_episodes(
         good = _unflagged(good)
     if not good:
         raise ComoError(_none_good(folder))
-    contract = good[0].contract if as_recorded else learned(good[0].contract)
-    reads = (_readable(load_episode, meta.path, contract) for meta in good)
-    return contract, (part for parts in reads for whole in parts for part in whole)
+    return good
 
 
 def _none_good(folder: Path) -> str:

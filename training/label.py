@@ -10,23 +10,18 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from como_ros.errors import ComoError
 from policies.nets import artefact
-from training.episodes import load_episodes
-from training.latent_motion import model as models
-from training.latent_motion.data import MotionData
-from training.latent_motion.net import MotionNet
-from training.metrics import read_pairs
-from training.motion_data import ENCODER, FrozenEncoder, motion_data, open_encoder
-from training.videos import clip_paths, read_clip, refuse_truth
+from training.episodes import good_episodes
+from training.evidence import Evidence, Recording, Weighed, open_labeller
+from training.label_ray import require_ray, weighed_by_ray
+from training.videos import clip_paths, refuse_truth
 
 INDEX = "labels.json"
 
@@ -53,121 +48,65 @@ class Labels:
     """(T,) bool"""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the confidence of a clip's labels rests on, per frame."""
-
-    z: np.ndarray
-    reversed_z: np.ndarray
-    gain: np.ndarray
-    energy: np.ndarray
-    words: np.ndarray | None = None
-    """(T, K) of the action book, where there is one."""
-
-
-Named = tuple[str, Evidence]
-
-
 def label(
-    model: Path, videos: Path | None, out: Path, bags: Path | None = None, config: LabelConfig | None = None
+    model: Path,
+    videos: Path | None,
+    out: Path,
+    bags: Path | None = None,
+    config: LabelConfig | None = None,
+    ray: bool = False,
 ) -> dict[str, float]:
-    """Label every readable clip below `videos` and every episode below `bags`."""
+    """Label every readable clip below `videos` and every episode below `bags`, here or on Ray's workers.
+
+    The shards are the same either way.
+    """
+    if ray:
+        require_ray()
     refuse_truth(model, videos, bags)
-    chosen, watch = config or LabelConfig(), Stopwatch()
-    net, found = models.load(model)
-    encoder = open_encoder(model / ENCODER, found.contract)
-    gap = round(net.config.gap_s * encoder.contract.action_rate_hz)
-    counts, evidence = {"frames": 0, "kept": 0}, dict[str, Evidence]()
-    robot_counts, robot = dict(counts), dict[str, Evidence]()
-    if videos:
-        evidence = dict(_of_videos(net, encoder, videos, gap, watch))
-        counts = _write(evidence, out / "video", chosen) if evidence else counts
+    chosen, began, labeller = config or LabelConfig(), time.monotonic(), open_labeller(model)
+    recordings = [Recording(path) for path in clip_paths(videos)] if videos else []
     if bags:
-        robot = dict(_of_bags(net, encoder, bags, gap, watch))
-        robot_counts = _write(robot, out / "robot", chosen) if robot else robot_counts
-    header = {"motion": found.sha256, "encoder": encoder.sha256, "gap": gap, "config": asdict(chosen)}
-    header |= {"contract": json.loads(found.contract.to_json()), "git": artefact.git_hash()}
-    (out / INDEX).write_text(json.dumps(header | {"video": counts, "robot": robot_counts}, indent=1))
-    frames = counts["frames"] + robot_counts["frames"]
+        recordings += [Recording(meta.path, robot=True) for meta in good_episodes(bags)]
+    weighed = weighed_by_ray(model, labeller, recordings) if ray else map(labeller.weigh, recordings)
+    evidence, seconds = _gathered(weighed)
+    counts = {part: _write(found, out / part, chosen) for part, found in evidence.items()}
+    header = {"motion": labeller.model.sha256, "encoder": labeller.encoder.sha256, "gap": labeller.gap}
+    header |= {"config": asdict(chosen), "contract": json.loads(labeller.model.contract.to_json())}
+    (out / INDEX).write_text(json.dumps(header | {"git": artefact.git_hash()} | counts, indent=1))
+    frames = sum(count["frames"] for count in counts.values())
     return {
-        "clips": len(evidence),
+        "clips": len(evidence["video"]),
         "frames": frames,
-        **watch.rates(frames, encoder.contract.action_rate_hz),
-        "kept_fraction": (counts["kept"] + robot_counts["kept"]) / max(frames, 1),
+        **rates(frames, time.monotonic() - began, seconds, labeller.encoder.contract.action_rate_hz),
+        "kept_fraction": sum(count["kept"] for count in counts.values()) / max(frames, 1),
     }
 
 
-class Stopwatch:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.began = time.monotonic()
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
-
-    def rates(self, frames: int, rate_hz: float) -> dict[str, float]:
-        """Frames a second in all and by stage, and how many times faster than the recording that is."""
-        total = frames / max(time.monotonic() - self.began, 1e-9)
-        stages = {f"{name}_frames_per_s": frames / max(s, 1e-9) for name, s in self.seconds.items()}
-        return {"frames_per_s": total, "times_real_time": total / rate_hz, **stages}
+def _gathered(weighed: Iterable[Weighed]) -> tuple[dict[str, dict[str, Evidence]], dict[str, float]]:
+    """Evidence by part and name, and the seconds of all by stage; says what was skipped."""
+    evidence: dict[str, dict[str, Evidence]] = {"video": {}, "robot": {}}
+    seconds: dict[str, float] = {}
+    for one in weighed:
+        if one.skipped:
+            sys.stderr.write(f"skipped: {one.skipped}\n")
+        evidence["robot" if one.recording.robot else "video"] |= one.parts
+        for stage, spent in one.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + spent
+    return evidence, seconds
 
 
-def _of_videos(
-    net: MotionNet, encoder: FrozenEncoder, videos: Path, gap: int, watch: Stopwatch
-) -> Iterator[Named]:
-    contract = encoder.contract
-    for path in clip_paths(videos):
-        try:
-            with watch.stage("decode"):
-                clip = read_clip(path, contract.action_rate_hz, contract.image_hw)
-        except ComoError as error:
-            sys.stderr.write(f"skipped: {error}\n")
-            continue
-        if len(clip.frames) > gap:
-            yield clip.name, _weighed(net, encoder, [], [clip], gap, watch)
-
-
-def _of_bags(
-    net: MotionNet, encoder: FrozenEncoder, bags: Path, gap: int, watch: Stopwatch
-) -> Iterator[Named]:
-    with watch.stage("decode"):
-        episodes = load_episodes(bags)[1]
-    for episode in episodes:
-        yield episode.path.name, _weighed(net, encoder, [episode], [], gap, watch)
-
-
-def _weighed(
-    net: MotionNet, encoder: FrozenEncoder, episodes: list, clips: list, gap: int, watch: Stopwatch
-) -> Evidence:
-    with watch.stage("encode"):
-        data = motion_data(episodes, clips, encoder, replace(net.config, masks="none"), copies=0)
-    with watch.stage("motion"):
-        return weigh(net, data, gap)
-
-
-def weigh(net: MotionNet, data: MotionData, gap: int) -> Evidence:
-    """Latent motions of one clip and what speaks for them."""
-    first = data.starts(gap)
-    later = first + gap
-    reversed_z = read_pairs(net, data, later, first).z
-    with torch.no_grad():
-        before, after = data.view(first), data.view(later)
-        motion = net.encode(before, after)
-        start, wanted, painted = net.canvas(before), net.canvas(after), net.decode(before, motion)
-    copied = (wanted - start).square().mean((1, 2)).numpy()
-    missed = (wanted - painted).square().mean((1, 2)).numpy()
-    words = motion.words[0].numpy() if motion.words else None
-    return Evidence(motion.z.numpy(), reversed_z, 1 - missed / np.maximum(copied, 1e-6), copied, words)
+def rates(frames: int, total_s: float, seconds: dict[str, float], rate_hz: float) -> dict[str, float]:
+    """Frames a second in all, how many times faster than the recording that is, and of a worker by stage."""
+    per_s = frames / max(total_s, 1e-9)
+    stages = {f"{name}_frames_per_s": frames / max(s, 1e-9) for name, s in seconds.items()}
+    return {"frames_per_s": per_s, "times_real_time": per_s / rate_hz, **stages}
 
 
 def _write(evidence: dict[str, Evidence], out: Path, config: LabelConfig) -> dict[str, int]:
     """Gate against the whole set's centre and energy, write one shard a clip, count every gate."""
     out.mkdir(parents=True, exist_ok=True)
+    if not evidence:
+        return {"frames": 0, "kept": 0}
     centre = np.concatenate([np.concatenate([e.z, e.reversed_z]) for e in evidence.values()]).mean(0)
     energies = np.concatenate([e.energy for e in evidence.values()])
     least = float(np.quantile(energies, config.min_energy_quantile))

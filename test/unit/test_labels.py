@@ -1,6 +1,13 @@
-"""Labels of a folder of clips."""
+"""Labels of a folder of clips, made here or on Ray's workers."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -8,15 +15,20 @@ import numpy as np
 import pytest
 import torch
 
+from como_ros.errors import ComoError
 from policies.nets import artefact
 from policies.nets.encoder import LabEncoder
 from policies.spaces import Contract
 from training import encoder as encoders
+from training.evidence import Recording, open_labeller
 from training.label import INDEX, label, read_labels
 from training.latent_motion import model
 from training.latent_motion.config import PRESETS
 from training.latent_motion.net import MotionNet
 from training.motion_data import ENCODER
+
+WITH_RAY = find_spec("ray") is not None
+needs_ray = pytest.mark.skipif(not WITH_RAY, reason="needs Ray: pip install 'como_ros[scale]'")
 
 
 def write_clip(path: Path, frames: int, seed: int) -> None:
@@ -61,3 +73,86 @@ def test_every_clip_that_is_long_enough_gets_a_label_a_pair(clips, motion, tmp_p
     read = read_labels(tmp_path / "labels", "video")
     assert sorted(name[0] for name in read) == ["a", "b"]
     assert json.loads((tmp_path / "labels" / INDEX).read_text())["gap"] == 5
+
+
+class Watched(torch.nn.Module):
+    """An encoder, and how many threads it was asked to use."""
+
+    def __init__(self, encoder: torch.nn.Module):
+        super().__init__()
+        self.encoder, self.threads = encoder, set()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.threads.add(torch.get_num_threads())
+        return self.encoder(images)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_recording_is_weighed_with_one_thread_whatever_the_machine_has(clips, motion, two_threads):
+    opened = open_labeller(motion)
+    watched = Watched(opened.encoder.net)
+    labeller = replace(opened, encoder=replace(opened.encoder, net=watched))
+    assert labeller.weigh(Recording(clips / "a.mp4")).parts
+    assert watched.threads == {1}
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.skipif(WITH_RAY, reason="Ray is installed")
+def test_without_ray_the_remedy_is_named(clips, motion, tmp_path):
+    with pytest.raises(ComoError, match=r"pip install 'como_ros\[scale\]'"):
+        label(motion, clips, tmp_path / "labels", ray=True)
+    assert not (tmp_path / "labels").exists()
+
+
+@needs_ray
+def test_a_killed_worker_of_ray_costs_no_label(clips, motion, tmp_path):
+    label(motion, clips, tmp_path / "here")
+    command = [sys.executable, "-m", "como_ros.cli", "label", str(motion), "--videos", str(clips), "--ray"]
+    with (tmp_path / "told").open("w") as told:
+        labelling = subprocess.Popen(
+            [*command, "--out", str(tmp_path / "there")], stdout=told, stderr=subprocess.STDOUT
+        )
+        killed = kill_a_worker_at_work(labelling)
+        assert labelling.wait(300) == 0, (tmp_path / "told").read_text()
+    assert killed
+    assert shards(tmp_path / "there") == shards(tmp_path / "here")
+    assert "broken.mp4" in (tmp_path / "told").read_text()
+
+
+def shards(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.npz")}
+
+
+def kill_a_worker_at_work(labelling: subprocess.Popen) -> int | None:
+    """The process of the first worker that is weighing a recording; None where labelling ended before."""
+    while labelling.poll() is None:
+        for pid in below(labelling.pid):
+            if title(pid).startswith("ray::weigh_remotely"):
+                os.kill(pid, signal.SIGKILL)
+                return pid
+        time.sleep(0.02)
+    return None
+
+
+def below(pid: int) -> list[int]:
+    """A process' children, and theirs."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        own = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+    return [found for child in own for found in (child, *below(child))]
+
+
+def title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""

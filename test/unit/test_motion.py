@@ -12,7 +12,8 @@ from como_ros.errors import ComoError
 from policies.nets import artefact
 from policies.nets.encoder import LabEncoder
 from policies.spaces import Contract
-from training.label import Evidence, LabelConfig, _write, weigh
+from training.evidence import Evidence, weigh
+from training.label import LabelConfig, _write
 from training.latent_motion import config as configs
 from training.latent_motion import model
 from training.latent_motion.baselines import canonical, differences

@@ -29,6 +29,7 @@ NOT_READ = {
     "out",
     "config",
     "preset",
+    "ray",
     "mix",
     "force",
     "include_flagged",
