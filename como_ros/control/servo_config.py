@@ -19,7 +19,7 @@ class ServoConfig:
     pose_timeout_s: float = 0.1
     """Silence of a driving operator, two periods at 20 Hz, after which the arm holds."""
     heartbeat_late_s: float = 0.1
-    """Silence of the supervisor, five beats, after which the arm holds until it is heard again."""
+    """Silence of the supervisor, two and a half beats, after which the arm holds until it is heard again."""
     heartbeat_timeout_s: float = 1.0
     """Silence that counts as its death: the arm must be armed again. A program that joins the network can
     delay the beats by a third of a second."""

@@ -13,7 +13,7 @@ from como_ros.nodes.shared_memory import (
     PROFILES,
     VARIABLE,
     own_port,
-    with_port,
+    tuned,
 )
 
 NAMES = {"dds": "http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"}
@@ -36,11 +36,19 @@ def environment(monkeypatch):
 
 
 def test_processes_after_one_another_get_ports_that_differ_and_are_nobody_elses():
-    offsets = [offset(with_port(PLAIN, pid)) for pid in range(4000, 4000 + OFFSETS)]
+    offsets = [offset(tuned(PLAIN, pid)) for pid in range(4000, 4000 + OFFSETS)]
     assert len(set(offsets)) == OFFSETS
     assert not DISCOVERY & set(offsets)
     assert all(number % 2 for number in offsets)
     assert FIRST_PORT + DOMAINS_WITH_ROOM[-1] * PORTS_OF_A_DOMAIN + max(offsets) < LAST_PORT
+
+
+def test_a_process_says_that_it_is_there_three_times_a_second():
+    root = ElementTree.fromstring(tuned(PLAIN, 1))
+    (found,) = root.findall(".//dds:leaseAnnouncement", NAMES)
+    assert [part.text for part in found] == ["0", "300000000"]
+    (writer,) = root.findall(".//dds:data_writer", NAMES)
+    assert writer.get("is_default_profile") == "true"
 
 
 def test_whoever_sends_pictures_keeps_the_room_for_them(environment):
@@ -48,7 +56,7 @@ def test_whoever_sends_pictures_keeps_the_room_for_them(environment):
     with own_port():
         profile = Path(os.environ[VARIABLE]).read_text()
     assert "<segment_size>33554432</segment_size>" in profile
-    assert offset(profile) == offset(with_port(PLAIN, os.getpid()))
+    assert offset(profile) == offset(tuned(PLAIN, os.getpid()))
 
 
 def test_the_file_is_there_while_ros_begins_and_the_users_own_goes_first(environment):
