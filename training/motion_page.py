@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from policies.nets import artefact
 from training.episodes import Episode, load_episodes
 from training.latent_motion import model
 from training.latent_motion.config import MotionConfig
@@ -52,25 +53,30 @@ td + td { font-variant-numeric: tabular-nums } .two { display: flex; flex-wrap: 
 def write_page(folder: Path, bags: Path | None, videos: Path | None, out: Path) -> dict[str, str | int]:
     """The page of the model in `folder`, with pictures and figures of these recordings."""
     refuse_truth(folder, bags, videos)
-    _, found = model.load(folder)
+    net, found = model.load(folder)
     encoder = open_encoder(folder / ENCODER, found.contract)
     contract, episodes = load_episodes(bags, measuring=True) if bags else (found.contract, [])
     found.contract.require(contract, f"bags {bags}")
     clips = read_clips(videos, contract.action_rate_hz, contract.image_hw)[0] if videos else []
-    text = page(folder, encoder, episodes, clips)
+    text = page(net, found, encoder, episodes, clips)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     return {"page": str(out), "bytes": len(text)}
 
 
-def page(folder: Path, encoder: FrozenEncoder, episodes: list[Episode], clips: list[Clip]) -> str:
-    net, found = model.load(folder)
+def page(
+    net: MotionNet,
+    found: artefact.Artefact,
+    encoder: FrozenEncoder,
+    episodes: list[Episode],
+    clips: list[Clip],
+) -> str:
     gap = round(net.config.gap_s * encoder.contract.action_rate_hz)
     episodes = [e for e in episodes if len(e) > gap]
     clips = [c for c in clips if len(c.frames) > gap]
     shown = look(net, encoder, spread(episodes), spread(clips))
     parts = [
-        _head(folder, net.config, found.extra),
+        _head(found, net.config),
         _measured(_figures(net, encoder, episodes), len(episodes)),
         _curve(found.extra.get("curve", [])),
         _paintings(shown),
@@ -79,7 +85,7 @@ def page(folder: Path, encoder: FrozenEncoder, episodes: list[Episode], clips: l
         _words(shown),
     ]
     body = "\n".join(part for part in parts if part)
-    title = html.escape(f"Latent motion: {folder.name}")
+    title = html.escape(f"Latent motion: {found.folder.name}")
     head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
     return f"<!doctype html>\n<html lang=en><head>{head}</head><body>\n{body}\n</body></html>\n"
 
@@ -100,16 +106,16 @@ def _measured(figures: dict[str, float], episodes: int) -> str:
     )
 
 
-def _head(folder: Path, config: MotionConfig, told: dict) -> str:
+def _head(found: artefact.Artefact, config: MotionConfig) -> str:
     usual = asdict(MotionConfig())
     flat = {**asdict(config), **{f"schedule.{k}": v for k, v in asdict(config.schedule).items()}}
     usual |= {f"schedule.{k}": v for k, v in usual["schedule"].items()}
     switches = ("input", "bottleneck", "contrastive", "target", "masks", "gap_s")
     rows = {key: value for key, value in flat.items() if key in switches or value != usual[key]}
     rows.pop("schedule", None)
-    source = ", ".join(f"{key} {value}" for key, value in told.get("source", {}).items())
+    source = ", ".join(f"{key} {value}" for key, value in found.extra.get("source", {}).items())
     return (
-        f"<h1>Latent motion: {html.escape(folder.name)}</h1><p>Trained on {html.escape(source)}; "
+        f"<h1>Latent motion: {html.escape(found.folder.name)}</h1><p>Trained on {html.escape(source)}; "
         f"{config.queries} x {config.code_dim} numbers a motion.</p>"
         f"<div class=two><div><h2>Config</h2>{_table(rows)}</div>"
     )

@@ -30,5 +30,5 @@ def train(
     keep_encoder(encoder, out)
     source = {"bags": str(bags), "videos": str(videos)}
     result = model.train_on(data, out, chosen, contract, frozen.sha256, source, frozen.net)
-    (out / PAGE).write_text(page(out, frozen, episodes, clips))
+    (out / PAGE).write_text(page(*model.load(out), frozen, episodes, clips))
     return result.summary()

@@ -48,7 +48,7 @@ def trained(folder: Path, config: MotionConfig) -> Path:
 
 
 def test_the_page_holds_all_its_pictures_and_the_curve(tmp_path):
-    text = page(trained(tmp_path, PRESETS["debug"]), ENCODER, *recordings())
+    text = page(*model.load(trained(tmp_path, PRESETS["debug"])), ENCODER, *recordings())
     for title in ("Config", "Loss", "Painted", "Motion swapped", "Neighbours across embodiments"):
         assert f"<h2>{title}</h2>" in text
     assert "<h2>Words</h2>" not in text
@@ -61,7 +61,7 @@ def test_a_book_shows_its_words_and_a_model_of_features_the_nearest_real_frames(
     tiny = {"width": 32, "blocks": 1, "decoder_blocks": 1, "schedule": Schedule(steps=1, batch=4)}
     folder = trained(tmp_path, replace(ABLATION["dual"], **tiny))
     episodes, clips = recordings()
-    text = page(folder, ENCODER, episodes, [])
+    text = page(*model.load(folder), ENCODER, episodes, [])
     assert "<h2>Words</h2>" in text
     assert "Neighbours" not in text
     shown = look(model.load(folder)[0], ENCODER, episodes, clips)
@@ -73,14 +73,15 @@ def test_pairs_are_the_liveliest_of_every_recording_by_turns(tmp_path):
     episodes, clips = recordings()
     episodes[0].images["front"][:, :, :] = 0
     episodes[0].images["front"][8] = 255
-    shown = look(model.load(trained(tmp_path, PRESETS["debug"]))[0], ENCODER, episodes, clips)
+    made = model.load(trained(tmp_path, PRESETS["debug"]))
+    shown = look(made[0], ENCODER, episodes, clips)
     assert shown.starts[liveliest(shown, True)[0]] == 3
     assert shown.robot[in_turn(shown)].tolist() == [True, False, True, False]
     with pytest.raises(ComoError, match=r"no recording is longer than the 0\.5 s"):
-        page(tmp_path, ENCODER, *recordings(4))
+        page(*made, ENCODER, *recordings(4))
     short, long = recordings(4)[0], recordings()[0]
-    assert "<h2>Painted</h2>" in page(tmp_path, ENCODER, short + long, [])
-    assert "Measured" not in page(tmp_path, ENCODER, 4 * long, [])
+    assert "<h2>Painted</h2>" in page(*made, ENCODER, short + long, [])
+    assert "Measured" not in page(*made, ENCODER, 4 * long, [])
 
 
 def test_a_pair_shows_its_first_frame_in_cyan_and_its_later_one_in_red():
