@@ -7,6 +7,7 @@ work belongs to one recipe: other choices or another version of the code are ref
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -14,10 +15,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from como_ros.bag_writer import git_hash
 from como_ros.errors import ComoError
+from como_ros.runs import alone_in, die_with
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,16 @@ def reproduce(
     say: Callable[[str], None] = print,
 ) -> dict:
     """Run every stage in order; result: seconds per stage and the bundle's folder."""
-    work.mkdir(parents=True, exist_ok=True)
     names = {"task": task, "episodes": episodes, "clips": clips, "preset": preset, "work": work, "out": out}
-    _claim(work, {**names, "code": git_hash()})
-    seconds = {}
+    with alone_in(work):
+        _claim(work, {**names, "code": git_hash()})
+        seconds = _run_stages(work, names, say)
+    return {"bundle": str(out), "seconds": sum(seconds.values()), "stages": seconds}
+
+
+def _run_stages(work: Path, names: dict[str, object], say: Callable[[str], None]) -> dict[str, float]:
+    """Seconds by stage; a stage is killed with whoever began it, so that none goes on unseen."""
+    seconds: dict[str, float] = {}
     for stage in STAGES:
         result = work / stage.done
         if result.exists():
@@ -86,18 +95,22 @@ def reproduce(
             shutil.rmtree(unfinished)
         say("como " + " ".join(arguments))
         started = time.monotonic()
-        code = subprocess.call([sys.executable, "-m", "como_ros.cli", *arguments, "--json", str(result)])
+        command = [sys.executable, "-m", "como_ros.cli", *arguments, "--json", str(result)]
+        code = subprocess.call(command, preexec_fn=partial(die_with, os.getpid()))
         if code:
             raise ComoError(f"stage {stage.name} ended with code {code}; its command is printed above")
         seconds[stage.name] = round(time.monotonic() - started, 1)
         say(f"{stage.name}: {seconds[stage.name]:.0f} s")
-    return {"bundle": str(out), "seconds": sum(seconds.values()), "stages": seconds}
+    return seconds
 
 
 def _claim(work: Path, recipe: dict) -> None:
-    """Write the recipe into a new folder of work; refuse to go on with another one."""
+    """Write the recipe into a new folder of work; refuse to go on with another one, or over other work."""
     text = json.dumps({name: str(value) for name, value in recipe.items()}, indent=1)
     path = work / "recipe.json"
-    if path.exists() and path.read_text() != text:
+    begun = path.exists()
+    if begun and path.read_text() != text and any((work / stage.done).exists() for stage in STAGES):
         raise ComoError(f"{work} was begun with another recipe, see {path}; give another --work folder")
+    if not begun and (there := [work / name for name in REDONE if (work / name).exists()]):
+        raise ComoError(f"{there[0]} is not of this recipe and would be deleted; give another --work folder")
     path.write_text(text)

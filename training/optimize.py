@@ -14,6 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from como_ros.errors import ComoError
+from como_ros.runs import alone_in
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq"}
@@ -174,8 +176,13 @@ def fit(
     identity: str = "",
 ) -> Fit:
     """Train to the end of the schedule, going on from `resume` where that file exists."""
-    keep_memory()
     trainer = Trainer(module, schedule, seed, identity)
+    with alone_in(resume.parent) if resume is not None else nullcontext():
+        return _fit(trainer, loss_of, schedule, label, resume)
+
+
+def _fit(trainer: Trainer, loss_of: LossOf, schedule: Schedule, label: str, resume: Path | None) -> Fit:
+    keep_memory()
     if resume is not None and resume.is_file():
         trainer.restore(resume)
     first, began = trainer.step, time.monotonic()

@@ -21,7 +21,7 @@ from como_ros.errors import ComoError
 from como_ros.lab.fast import FastLab
 from como_ros.lab.render import intrinsics
 from como_ros.lab.tasks import get_task
-from como_ros.lab.workers import over_processes
+from como_ros.lab.workers import over_processes, require_workers
 from policies.spaces import Contract
 
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -55,7 +55,9 @@ def make_demos(
     """
     if episodes < 1:
         raise ComoError(f"--episodes must be at least 1, got {episodes}")
-    get_task(task).sample(seed, spread)  # refuse a wrong name here, before workers start
+    for end in (seed, seed + episodes - 1):
+        get_task(task).sample(end, spread)  # refuse a wrong name or seed here, before workers start
+    require_workers(workers)
     if out.exists() and any(out.iterdir()):
         raise ComoError(f"{out} is not empty; give a new folder with --out")
     out.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,8 @@ def evaluate(
     """Run `episodes` consecutive seeds and count; result of `como evaluate`."""
     if episodes < 1:
         raise ComoError(f"--episodes must be at least 1, got {episodes}")
-    get_task(task).sample(seed, config.spread)
+    for end in (seed, seed + episodes - 1):
+        get_task(task).sample(end, config.spread)
     load(bundle)  # refuse a bad bundle here, once, before workers start
     jobs = [(bundle, task, seed + i, config) for i in range(episodes)]
     rows = []

@@ -19,7 +19,7 @@ from como_ros.errors import ComoError
 from como_ros.lab.hand_scene import TOWARDS_ELBOW, HandScene
 from como_ros.lab.operator import Plan
 from como_ros.lab.tasks import get_task
-from como_ros.lab.workers import over_processes
+from como_ros.lab.workers import over_processes, require_workers
 
 FPS = (10, 30)
 SIZES_PX = (32, 480)
@@ -67,7 +67,9 @@ def make_videos(
         raise ComoError(f"--clips must be at least 1, got {clips}")
     config.check()
     known = get_task(task)
-    known.sample(seed, config.spread)  # refuse a wrong name here, before workers start
+    for end in (seed, seed + clips - 1):
+        known.sample(end, config.spread)  # refuse a wrong name or seed here, before workers start
+    require_workers(workers)
     if out.exists() and any(out.iterdir()):
         raise ComoError(f"{out} is not empty; give a new folder with --out")
     for folder in (out, _truth_folder(out)):

@@ -16,6 +16,7 @@ from como_ros.errors import ComoError
 from como_ros.lab.hand_scene import PARTS, HandScene
 from como_ros.lab.hands import VideoConfig, make_videos
 from como_ros.lab.tasks import TASKS, get_task
+from como_ros.lab.tasks.base import LARGEST_SEED
 from training.videos import clip_paths, read_clip
 
 SMALL = VideoConfig(size_px=96)
@@ -37,6 +38,13 @@ def test_the_same_bytes_come_from_one_worker_and_from_two(made):
         assert len(one) == count
         assert [path.name for path in one] == [path.name for path in two]
         assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"seed": LARGEST_SEED}])
+def test_what_cannot_be_drawn_leaves_no_folder_that_a_second_try_would_stumble_over(tmp_path, wrong):
+    with pytest.raises(ComoError):
+        make_videos("pick_place", **{"clips": 2, "seed": 0, "out": tmp_path / "out", **wrong})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_clips_differ_from_each_other_and_training_reads_them_with_their_words(made):

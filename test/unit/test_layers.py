@@ -39,7 +39,9 @@ LAYERS = {
     "policies.export": Layer(("policies",), (), ("torch",)),
     "calibration": Layer(("calibration",)),
     "training": Layer(
-        ("training", "policies", "como_ros.wire", "como_ros.bags", "como_ros.errors"), (), ("torch",)
+        ("training", "policies", "como_ros.wire", "como_ros.bags", "como_ros.errors", "como_ros.runs"),
+        (),
+        ("torch",),
     ),
     "como_ros": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.nodes", "como_ros.cli")),
     "como_ros.nodes": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli"), ("ros",)),

@@ -1,0 +1,57 @@
+"""A long run holds its folder, and ends with whoever began it."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from como_ros.errors import ComoError
+from como_ros.runs import alone_in
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from como_ros.runs import alone_in
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+BEGINS = """
+import os, subprocess, sys, time
+from functools import partial
+from como_ros.runs import die_with
+child = "print('begun', flush=True); import time; time.sleep(60)"
+subprocess.call([sys.executable, "-c", child], preexec_fn=partial(die_with, os.getpid()))
+"""
+
+
+def started(program, *words):
+    """A process that has said its first word."""
+    child = subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True)
+    child.stdout.readline()
+    return child
+
+
+def test_a_folder_in_which_a_run_works_is_refused_until_that_run_is_gone_even_killed(tmp_path):
+    with started(HOLDS, str(tmp_path / "out")) as other:
+        try:
+            with pytest.raises(ComoError, match=r"another run works in .*out"), alone_in(tmp_path / "out"):
+                pytest.fail("two runs in one folder")
+        finally:
+            other.send_signal(signal.SIGKILL)
+        other.wait()
+    with alone_in(tmp_path / "out"):
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="file"), alone_in(tmp_path / "file" / "out"):
+        pytest.fail("worked in a file")
+
+
+def test_a_child_ends_with_a_parent_that_is_killed():
+    with started(BEGINS) as parent:
+        parent.send_signal(signal.SIGKILL)
+        assert parent.stdout.read() == ""  # ends when nobody holds the pipe, the grandchild neither
