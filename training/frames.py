@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from policies.spaces import Contract
+from como_ros.errors import ComoError
+from policies.nets.encoder import IMAGE_PX
+from policies.spaces import CAMERAS, Contract
 from training.episodes import Episode, load_episodes, next_gripper_points
 from training.videos import Clip, read_clips
 
@@ -66,5 +68,11 @@ def store_of(episodes: list[Episode], clips: list[Clip]) -> FrameStore:
 
 def load_frames(bags: Path, videos: Path | None) -> tuple[Contract, FrameStore]:
     contract, episodes = load_episodes(bags)
+    if contract.image_hw != (IMAGE_PX, IMAGE_PX) or set(contract.cameras) != set(CAMERAS):
+        found = f"{contract.image_hw} of {', '.join(contract.cameras)}"
+        wanted = f"{(IMAGE_PX, IMAGE_PX)} of {' and '.join(CAMERAS)}"
+        raise ComoError(
+            f"{bags} holds pictures {found}, the lab's encoder reads {wanted}; record these or larger"
+        )
     clips = read_clips(videos, contract.action_rate_hz, contract.image_hw)[0] if videos else []
     return contract, store_of(episodes, clips)

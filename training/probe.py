@@ -8,9 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from como_ros.errors import ComoError
+
 PENALTIES = tuple(10.0 ** np.arange(-4, 3))
 HELD_OUT_EVERY = 4
 """Every fourth episode is only tested on."""
+FEWEST_GROUPS = 5
+"""One to test on, and of the others one to choose the penalty by."""
 HIDDEN, PATIENCE = 128, 40
 """Of the MLP: its width, and the steps it goes on without getting better."""
 
@@ -57,7 +61,8 @@ def probe(features: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> Prob
     train = np.flatnonzero(~tested)
     inner = split_by_group(groups[train])
     if not tested.any() or not inner.any():
-        raise ValueError(f"a probe needs at least 6 episodes, got {len(set(groups.tolist()))}")
+        found = len(set(groups.tolist()))
+        raise ComoError(f"a probe needs at least {FEWEST_GROUPS} episodes, got {found}; give more")
     errors = []
     for penalty in PENALTIES:
         guess = ridge(features[train], targets[train], ~inner, penalty)

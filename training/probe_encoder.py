@@ -15,7 +15,7 @@ import numpy as np
 from como_ros.errors import ComoError
 from training.episodes import Episode, gripper_events, load_episodes, next_gripper_points
 from training.motion_data import FrozenEncoder, open_encoder
-from training.probe import Probe, probe
+from training.probe import FEWEST_GROUPS, Probe, probe
 
 GATE_R2 = 0.8
 """Least mean R2 over x and y of both cameras before a policy is trained on the tokens; an untrained
@@ -27,6 +27,11 @@ def probe_encoder(encoder: FrozenEncoder, episodes: list[Episode]) -> dict[str, 
     """R2 and error in millimetres of the grasp point for both cameras."""
     rows = [_before_grasp(episode) for episode in episodes]
     usable = [(e, r) for e, r in zip(episodes, rows, strict=True) if len(r)]
+    if len(usable) < FEWEST_GROUPS:
+        raise ComoError(
+            f"the encoder cannot be judged: the gripper acts in {len(usable)} of {len(episodes)} episodes, "
+            f"{FEWEST_GROUPS} needed; record more, or use --force"
+        )
     groups = np.concatenate([np.full(len(r), i) for i, (_, r) in enumerate(usable)])
     points = np.concatenate([next_gripper_points(e)[r] for e, r in usable])
     found = {

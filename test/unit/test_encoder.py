@@ -5,17 +5,22 @@ import json
 import numpy as np
 import pytest
 import torch
+from short_episode import write_episode
 
+from como_ros.errors import ComoError
 from policies.nets import artefact
 from policies.nets.encoder import LabEncoder
 from policies.spaces import Contract, ContractError
 from training import encoder as encoders
 from training.augment import colour_jitter, random_shift
 from training.encoder import Pretraining, half
+from training.episodes import load_episodes
 from training.features import Augmentation, cached_tokens
 from training.frames import FrameStore
+from training.motion_data import FrozenEncoder
 from training.optimize import Schedule
 from training.probe import probe
+from training.probe_encoder import probe_encoder
 
 
 def small_store(rows: int = 6) -> FrameStore:
@@ -129,8 +134,22 @@ def test_a_probe_recovers_a_linear_map_from_episodes_it_has_not_seen():
     found = probe(features, targets, np.repeat(np.arange(16), 10))
     assert found.r2.min() > 0.99
     assert len(found.tested) == 40
-    with pytest.raises(ValueError, match="at least"):
+    with pytest.raises(ComoError, match="at least 5 episodes, got 2"):
         probe(features[:20], targets[:20], np.repeat([0, 1], 10))
+
+
+def test_pictures_that_the_encoder_cannot_read_are_refused_with_what_it_reads(tmp_path):
+    write_episode(tmp_path / "bags" / "a")
+    with pytest.raises(ComoError, match=r"\(16, 16\) of front, wrist, the lab's encoder reads \(128, 128\)"):
+        encoders.train(tmp_path / "bags", None, tmp_path / "out", "debug")
+
+
+def test_an_encoder_is_not_judged_by_too_few_grasps(tmp_path):
+    for name in "abcd":
+        write_episode(tmp_path / name, close_at_ms=500 if name == "a" else -1)
+    episodes = load_episodes(tmp_path)[1]
+    with pytest.raises(ComoError, match=r"the gripper acts in 1 of 4 episodes, 5 needed; .* --force"):
+        probe_encoder(FrozenEncoder(LabEncoder(1), "", Contract(), tmp_path), episodes)
 
 
 @pytest.mark.parametrize("preset", encoders.PRESETS)
