@@ -16,8 +16,9 @@ from como_ros.drivers.home_run import HomeRun, open_hand
 from como_ros.errors import ComoError
 
 TRACKING, HOMING, GUIDING = "tracking", "homing", "guiding"
-HEARSAY_NS = 300_000_000
-"""A call and the words and commands that allow it travel apart: so long may these arrive after it."""
+HEARSAY_NS, UNHEARD_NS = 300_000_000, 3_000_000_000
+"""A call and the words and commands that allow it travel apart: so long may these arrive after it, and so long
+while no supervisor has been heard at all: nodes that start together find each other one by one."""
 
 NEEDED = {HOMING: "the supervisor says ready", GUIDING: "a person drives it"}
 
@@ -28,7 +29,11 @@ class _Wanted:
 
     kind: str
     answer: Future[str]
-    until_ns: int
+    since_ns: int
+
+    def waits(self, servo: Servo | None, now_ns: int) -> bool:
+        heard = servo is not None and servo.mandate.state
+        return now_ns < self.since_ns + (HEARSAY_NS if heard else UNHEARD_NS)
 
 
 class Errands:
@@ -47,16 +52,16 @@ class Errands:
         """How the sweep ended, or why it was broken off."""
 
     def want_home(self, answer: Future[str], now_ns: int) -> None:
-        self._wanted.append(_Wanted(HOMING, answer, now_ns + HEARSAY_NS))
+        self._wanted.append(_Wanted(HOMING, answer, now_ns))
 
     def want_guiding(self, answer: Future[str], now_ns: int) -> None:
-        self._wanted.append(_Wanted(GUIDING, answer, now_ns + HEARSAY_NS))
+        self._wanted.append(_Wanted(GUIDING, answer, now_ns))
 
     def answer(self, arm: FrankaArm | None, servo: Servo | None, mode: str, now_ns: int) -> None:
         """Begin what is allowed by now, refuse what has waited for too long; `mode` is the arm's."""
         wanted, self._wanted = self._wanted, []
         for one in wanted:
-            if mode == TRACKING and not _is_time(one.kind, servo) and now_ns < one.until_ns:
+            if mode == TRACKING and not _is_time(one.kind, servo) and one.waits(servo, now_ns):
                 self._wanted.append(one)
                 continue
             try:

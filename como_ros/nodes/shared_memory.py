@@ -1,4 +1,4 @@
-"""How this process speaks Fast DDS: from a port that no process had before, found soon, with room for pictures.
+"""How this process speaks Fast DDS: a port that no process had before, found soon, room for pictures.
 
 Fast DDS counts ports upwards, so that a node that was killed and is started again gets the port of the dead
 one. Whoever sends still knows the dead one for 20 s, takes its port in shared memory for abandoned, removes

@@ -180,6 +180,16 @@ def test_a_release_may_arrive_just_after_the_call_to_go_home(lab, guest):
     loop.close()
 
 
+def test_a_call_to_go_home_waits_for_a_supervisor_that_has_not_been_found_yet(lab, guest):
+    """It was refused because the supervisor "says nothing", a moment after the supervisor had released."""
+    loop = guest(ArmLoop(LoopConfig(), lambda state, width_m: None))
+    until(lambda: loop.mode == TRACKING)
+    answer = loop.home()
+    time.sleep(1.0)
+    with Person(loop, state="ready"):
+        assert answer.result(15).startswith("home")
+
+
 def test_an_arm_that_did_not_get_home_does_not_say_that_it_is_home(lab, guest):
     """Time in the lab goes by so slowly that the sweep has ended long before the arm is there."""
     states: list = []
