@@ -160,7 +160,7 @@ def recordings(path: Path, info: dict[str, Any] | None) -> list[Path]:
     """The files in the order in which they were written: as the metadata lists them, else by number."""
     files = sorted((file for file in path.glob("*") if file.suffix in STORED), key=_number)
     if info and (listed := [str(name) for name in info.get("relative_file_paths") or []]):
-        files = [path / Path(name).name for name in listed]  # old bags put the folder's name in front
+        files = [_unpacked(path / Path(name).name) for name in listed]  # old bags name the folder in front
     if packed := [file for file in files if file.suffix not in STORED]:
         raise BagError(f"{packed[0]} is neither .mcap nor .db3; unpack it, for instance with `zstd -d`")
     if not files:
@@ -172,6 +172,12 @@ def recordings(path: Path, info: dict[str, Any] | None) -> list[Path]:
         remedy = "copy it anew or run `como bags check --repair`"
         raise BagError(f"{cut[0]} is cut short although it was closed; {remedy}")
     return files
+
+
+def _unpacked(file: Path) -> Path:
+    """What `zstd -d` made of a file that the metadata lists as it was packed."""
+    unpacked = file.with_suffix("")
+    return unpacked if unpacked.suffix in STORED and unpacked.is_file() else file
 
 
 def _number(file: Path) -> tuple[int, str]:

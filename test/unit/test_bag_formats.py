@@ -85,12 +85,15 @@ def test_only_the_keys_asked_for_are_decoded(episode):
     }
 
 
-def test_a_packed_file_is_refused_with_the_way_to_unpack_it(episode):
-    file = recording(episode)
-    metadata = episode / "metadata.yaml"
-    metadata.write_text(metadata.read_text().replace(f"- {file.name}", f"- {file.name}.zstd", 1))
+def test_a_packed_file_is_refused_with_the_way_to_unpack_it_and_read_once_that_was_done(episode):
+    file, whole = recording(episode), seen(episode)
+    metadata, packed = episode / "metadata.yaml", file.with_name(f"{file.name}.zstd")
+    metadata.write_text(metadata.read_text().replace(f"- {file.name}", f"- {packed.name}", 1))
+    file.rename(packed)
     with pytest.raises(bags.BagError, match=r"zstd -d"):
         seen(episode)
+    packed.rename(file)
+    assert seen(episode) == whole
 
 
 def test_another_hash_of_a_type_is_refused_before_anything_is_decoded(episode):
