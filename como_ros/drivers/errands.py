@@ -17,7 +17,7 @@ from como_ros.errors import ComoError
 
 TRACKING, HOMING, GUIDING = "tracking", "homing", "guiding"
 HEARSAY_NS, UNHEARD_NS = 300_000_000, 3_000_000_000
-"""A call and the words and commands that allow it travel apart: so long may these arrive after it, and so long
+"""A call and the words that allow it travel apart: so long may these arrive after it, and so long
 while no supervisor has been heard at all: nodes that start together find each other one by one."""
 
 NEEDED = {HOMING: "the supervisor says ready", GUIDING: "a person drives it"}
