@@ -1,4 +1,4 @@
-"""Folders of video clips as small RGB arrays; broken files are listed and skipped, never guessed at.
+"""Videos and folders of pictures as small RGB arrays; what is broken is listed and skipped, never guessed at.
 
 The lab keeps the true motion of its drawn hands beside its clips, for metrics. Nothing learns from it:
 `refuse_truth` stands at the door of every training entry point and of this module.
@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import av
@@ -20,6 +21,7 @@ import numpy as np
 
 from como_ros.errors import ComoError
 from policies.framing import Crop
+from training import sequences
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".m4v", ".avi")
 LONGEST_STILL_S = 30.0
@@ -38,7 +40,9 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """The stem and the first 12 digits of the file's sha256."""
+        """The stem and the first 12 digits of the sha256 of what it is made of."""
+        if self.path.is_dir():
+            return f"{self.path.name}-{sequences.sha256_of(self.path)[:12]}"
         return f"{self.path.stem}-{hashlib.sha256(self.path.read_bytes()).hexdigest()[:12]}"
 
 
@@ -70,10 +74,14 @@ def _is_truth(place: Path) -> bool:
 
 
 def clip_paths(folder: Path) -> list[Path]:
+    """Video files, and folders that hold pictures."""
     refuse_truth(folder)
     if not Path(folder).is_dir():
         raise ComoError(f"{folder} is not a folder of video clips")
-    return sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = (Path(folder), *Path(folder).rglob("*"))
+    return sorted(
+        p for p in found if sequences.is_sequence(p) or (p.suffix.lower() in SUFFIXES and not p.is_dir())
+    )
 
 
 def read_clip(path: Path, rate_hz: float, image_hw: tuple[int, int]) -> Clip:
@@ -98,24 +106,31 @@ def instruction_of(path: Path) -> str:
 
 def _frames_at(path: Path, rate_hz: float, image_hw: tuple[int, int]) -> Iterator[np.ndarray]:
     """The first frame at or after each tick; where none comes before the next tick, the one still shown."""
+    shown, tick = None, 0
+    for time_s, picture in sequences.timed_pictures(path) if path.is_dir() else _decoded(path):
+        due = int((time_s + 1e-3) * rate_hz)
+        if (due - tick) / rate_hz > LONGEST_STILL_S:
+            still = f"{tick / rate_hz:.1f} to {due / rate_hz:.1f} s"
+            raise ComoError(f"{path} shows one picture from {still}; cut it there")
+        if shown is not None and due > tick:
+            yield from [_resized(shown(), image_hw)] * (due - tick)
+        if due >= tick:
+            yield _resized(picture(), image_hw)
+        shown, tick = picture, max(tick, due + 1)
+
+
+def _decoded(path: Path) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
+    """Seconds since the first frame, and how to get each."""
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ComoError(f"{path} holds no pictures; leave it out")
-            shown, start, tick = None, 0.0, 0
+            start = None
             for frame in container.decode(video=0):
                 if frame.pts is None:
                     continue
-                start = frame.time if shown is None else start
-                due = int((frame.time - start + 1e-3) * rate_hz)
-                if (due - tick) / rate_hz > LONGEST_STILL_S:
-                    still = f"{tick / rate_hz:.1f} to {due / rate_hz:.1f} s"
-                    raise ComoError(f"{path} shows one picture from {still}; cut it there")
-                if shown is not None and due > tick:
-                    yield from [_resized(_upright(shown), image_hw)] * (due - tick)
-                if due >= tick:
-                    yield _resized(_upright(frame), image_hw)
-                shown, tick = frame, max(tick, due + 1)
+                start = frame.time if start is None else start
+                yield frame.time - start, partial(_upright, frame)
     except (av.error.FFmpegError, IndexError) as error:
         raise ComoError(f"{path} cannot be decoded: {error}") from error
 
@@ -144,7 +159,7 @@ def read_clips(folder: Path, rate_hz: float, image_hw: tuple[int, int]) -> tuple
         except ComoError as error:
             skipped.append(str(error))
     if not clips:
-        why = skipped[0] if skipped else f"none ends in {', '.join(SUFFIXES)}"
+        why = skipped[0] if skipped else f"none ends in {', '.join((*SUFFIXES, *sequences.SUFFIXES))}"
         raise ComoError(f"{folder} holds no readable video clips: {why}")
     sys.stderr.writelines(f"left out: {why}\n" for why in skipped)
     return clips, skipped

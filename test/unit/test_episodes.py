@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from short_episode import CONTRACT, write_episode
@@ -181,6 +182,36 @@ def test_a_clip_with_damaged_times_is_refused_before_it_fills_the_memory(tmp_pat
     write_clip(tmp_path / "hand.mp4", times_ms=[0, 100, 90_000])
     with pytest.raises(ValueError, match=r"hand\.mp4 shows one picture from 0\.2 to 90\.0 s"):
         read_clip(tmp_path / "hand.mp4", 10.0, (16, 16))
+
+
+def write_pictures(folder: Path, count: int = 12, height: int = 32) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        cv2.imwrite(
+            str(folder / f"frame_{index}.png"), np.full((height, 48, 3), (0, 0, 20 * index), np.uint8)
+        )
+
+
+def test_a_folder_of_pictures_is_a_clip_at_the_rate_that_it_states(tmp_path):
+    write_pictures(tmp_path / "kitchen")
+    (tmp_path / "kitchen" / "index.json").write_text('{"fps": 20}')
+    (tmp_path / "index.json").write_text('{"instructions": {"kitchen": "wipe"}}')
+    ((clip,), skipped) = read_clips(tmp_path, 10.0, (16, 16))
+    assert (skipped, clip.instruction, clip.name.partition("-")[0]) == ([], "wipe", "kitchen")
+    assert clip.frames[:, 8, 8, 0].tolist() == [0, 40, 80, 120, 160, 200]
+    assert not clip.frames[..., 1:].any()
+
+
+def test_pictures_without_a_rate_or_of_several_sizes_are_left_out_with_the_reason(tmp_path):
+    write_pictures(tmp_path / "a")
+    write_pictures(tmp_path / "b")
+    write_pictures(tmp_path / "b", count=3, height=24)
+    (tmp_path / "b" / "index.json").write_text('{"fps": 10}')
+    write_clip(tmp_path / "hand.mp4")
+    (clip,), skipped = read_clips(tmp_path, 10.0, (16, 16))
+    assert clip.path.name == "hand.mp4"
+    assert 'write {"fps": 15} into' in skipped[0]
+    assert "frame_3.png is (32, 48), the first picture of its folder is (24, 48)" in skipped[1]
 
 
 def test_a_damaged_index_is_one_sentence(tmp_path):
