@@ -25,7 +25,7 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 from rosbags.rosbag2.storage_mcap import McapWriter
 
 from como_ros import wire
@@ -78,6 +78,8 @@ class EpisodeWriter:
             self._storage.bio.flush()
         except OSError as error:
             raise BagError(f"cannot write {self.path} ({error.strerror}); give a folder with room") from error
+        except WriterError as error:  # somebody was quicker, or a link leads nowhere
+            raise BagError(f"cannot write {self.path} ({error}); give a new folder") from error
 
     def write(self, topic_name: str, stamp_ns: int, cdr: bytes | memoryview) -> None:
         """Append one message as it crossed the wire; `stamp_ns` is when it arrived."""

@@ -47,18 +47,28 @@ def export(
     """Result of `como bags export`; the folder appears when it is whole."""
     if out.is_file() or (out.exists() and any(out.iterdir())):
         raise ComoError(f"{out} is not an empty folder; give a new one, or remove what is in it")
+    place = out.resolve()  # the name of `.`, and where a link leads
     contract, episodes = read_episodes(bags, include_flagged=include_flagged, as_recorded=True)
-    half = out.with_name(f".{out.name}.half")
+    half = place.with_name(f".{place.name}.half")
     shutil.rmtree(half, ignore_errors=True)
     try:
         dataset = _Dataset(half, contract, film_bytes)
         for episode in episodes:
             dataset.add(episode)
         dataset.close()
-        half.rename(out)
+        _move(half, place)
     finally:
         shutil.rmtree(half, ignore_errors=True)
     return {"episodes": len(dataset.episodes), "frames": dataset.frames, "fps": dataset.fps, "out": str(out)}
+
+
+def _move(half: Path, place: Path) -> None:
+    """Into an empty folder that is there rather than over it: somebody may be in it."""
+    if not place.exists():
+        half.rename(place)
+        return
+    for part in sorted(half.iterdir()):
+        part.rename(place / part.name)
 
 
 def whole_rate(contract: Contract) -> int:

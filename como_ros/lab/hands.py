@@ -81,7 +81,8 @@ def make_videos(
 
 
 def _truth_folder(out: Path) -> Path:
-    return out.with_name(out.name + ".truth")
+    place = out.resolve()
+    return place.with_name(place.name + ".truth")
 
 
 def _within(name: str, value: int, bounds: tuple[int, int]) -> None:

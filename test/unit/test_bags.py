@@ -232,6 +232,9 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(bags.BagError, match=r"cannot write .*file/e \(Not a directory\)"):
         bags.EpisodeWriter(tmp_path / "file" / "e", CONTRACT)
+    (tmp_path / "link").symlink_to("nowhere/at/all")
+    with pytest.raises(bags.BagError, match=r"cannot write .*link/e \(.*exists already"):
+        bags.EpisodeWriter(tmp_path / "link" / "e", CONTRACT)
 
 
 def test_only_topics_on_the_wire_are_written(tmp_path):

@@ -148,6 +148,19 @@ def test_nothing_is_written_over_and_half_an_export_leaves_nothing(bags, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bags", "evaluation", "out"]
 
 
+@pytest.mark.parametrize("out", [".", "link", "nowhere"])
+def test_an_empty_folder_is_filled_by_whatever_name_it_is_given(bags, tmp_path, monkeypatch, out):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    if out != ".":
+        Path(out).symlink_to(tmp_path / ("there" if out == "link" else "new"))
+        (tmp_path / "there").mkdir()
+    export(bags, Path(out))
+    assert rows_of(Path(out).resolve())["index"][-1] > 0
+    assert Path.cwd().exists()
+    assert not list(tmp_path.rglob("*.half"))
+
+
 def test_a_rate_that_is_no_whole_number_is_refused_by_value():
     with pytest.raises(ComoError, match=r"12\.5 Hz"):
         whole_rate(Contract(action_rate_hz=12.5))
