@@ -19,6 +19,8 @@ from policies.spaces import CAMERAS, Contract
 
 SCENARIOS = ("teleop", "autonomous")
 LAB_HOST = "127.0.0.1"
+LAB_ARM_HZ = 100.0
+"""Half the arm node's own: its cores also carry the world, and fast mode sends set-points at this rate."""
 OURS, OTHERS = "ours", "others"
 SILENT = "silent"
 """What is known of a node that has said nothing since it was started."""
@@ -167,8 +169,9 @@ def _lab(deployment: Deployment) -> Process:
 
 
 def _arm(deployment: Deployment) -> Process:
-    host = LAB_HOST if deployment.lab else deployment.robot_host
-    return _node("arm", host=host, robot=deployment.robot, realtime=not deployment.lab)
+    if deployment.lab:
+        return _node("arm", host=LAB_HOST, robot=deployment.robot, realtime=False, rate_hz=LAB_ARM_HZ)
+    return _node("arm", host=deployment.robot_host, robot=deployment.robot, realtime=True)
 
 
 def _camera(deployment: Deployment) -> tuple[Process, ...]:

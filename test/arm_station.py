@@ -9,6 +9,7 @@ import numpy as np
 from ros_probe import wait_until
 
 from como_ros import wire
+from como_ros.graphs import LAB_ARM_HZ
 
 COMMANDER = """
 import sys, time
@@ -74,9 +75,10 @@ SPRING_S = 0.1
 class Station:
     """The arm node and a real supervisor, seen from outside."""
 
-    def __init__(self, probe, processes, reaction) -> None:
+    def __init__(self, probe, processes, reaction, rate_hz: float = LAB_ARM_HZ) -> None:
         self.probe, self.processes, self.reaction = probe, processes, reaction
-        self.arm = processes.node("arm")
+        self._rate_hz = rate_hz
+        self.arm = self.start_arm()
         # a commander that starves on a busy machine is the arm's to notice, within 0.1 s
         self.supervisor = processes.node("supervisor", deadman_timeout_s=3.0)
         self.poses = probe.listen("/arm/ee_pose")
@@ -90,6 +92,9 @@ class Station:
         self.told(lambda text: "supervisor is ready" in text)
         home, message = probe.call("/arm/home")
         assert home, message
+
+    def start_arm(self):
+        return self.processes.node("arm", rate_hz=self._rate_hz)
 
     def arm_status(self):
         found = [s for _, m in list(self.health) for s in m.status if s.name == "arm"]

@@ -38,7 +38,8 @@ RECONNECT_NS = 1_000_000_000
 class LoopConfig:
     """The loop and the parts it drives."""
 
-    rate_hz: float = 100.0
+    rate_hz: float = 200.0
+    """Of set-points, and of the state that is reported."""
     franka: FrankaConfig = field(default_factory=FrankaConfig)
     servo: ServoConfig = field(default_factory=ServoConfig)
     shield: ShieldConfig = field(default_factory=ShieldConfig)

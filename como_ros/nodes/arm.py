@@ -43,7 +43,7 @@ class ArmConfig:
     robot: str = "panda"
     realtime: bool = False
     """Demand a PREEMPT_RT kernel: true beside a real arm."""
-    rate_hz: float = 100.0
+    rate_hz: float = LoopConfig.rate_hz
     load_kg: float = 0.0
     box_min_m: tuple[float, ...] = ShieldConfig.box_min_m
     box_max_m: tuple[float, ...] = ShieldConfig.box_max_m

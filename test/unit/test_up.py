@@ -13,6 +13,7 @@ import pytest
 
 from como_ros.errors import ComoError
 from como_ros.graphs import Deployment, Process, environment, graph
+from como_ros.lab.fast import SETPOINT_PERIOD_S
 from como_ros.restarts import Restarts
 from como_ros.sentry import Sentry
 from como_ros.up import Running, stop_signals_interrupt
@@ -178,6 +179,13 @@ def test_a_device_beside_a_policy_lets_a_person_take_over(tmp_path):
     deployment = Deployment(lab=True, bundle=str(tmp_path), device="scripted")
     names = [process.name for process in graph("autonomous", deployment)]
     assert names == ["lab", "arm", "camera", "supervisor", "policy", "teleop", "recorder"]
+
+
+def test_an_arm_runs_at_its_own_rate_and_in_the_lab_at_that_of_fast_mode():
+    deployments = Deployment(serials=("1", "2"), device="gamepad"), Deployment(lab=True)
+    real, lab = [graph("teleop", deployment) for deployment in deployments]
+    assert "rate_hz" not in real[0].parameters
+    assert 1 / lab[1].parameters["rate_hz"] == SETPOINT_PERIOD_S
 
 
 def test_arm_policy_and_recorder_are_told_which_robot_it_is(tmp_path):
