@@ -36,6 +36,8 @@ EXTRA_OF = {"torch": "train", "onnx": "train", "safetensors": "train", "av": "la
 EXTRA_OF |= {"franka_sim": "lab", "robosuite": "lab", "cv2": "lab", "onnxruntime": "core", "rosbags": "core"}
 EXTRA_OF |= {"franky": "core", "pyrealsense2": "core", "rclpy": "ros", "tensorrt_rtx": "gpu", "ray": "scale"}
 
+NO_EGL = "the lab cannot draw without a screen; apt install libegl1 libgl1-mesa-dri, see `como doctor --lab`"
+"""MuJoCo says it in two ways, with an ImportError and through PyOpenGL with an AttributeError."""
 MENDABLE = (ComoError, ContractError, OSError)
 
 app = SubcommandApp()
@@ -311,6 +313,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in EXTRA_OF:
             raise
         print(f"como: {name} is missing; pip install 'como_ros[{EXTRA_OF[name]}]' brings it", file=sys.stderr)
+        return 2
+    except (ImportError, AttributeError) as error:
+        if "egl" not in str(error).lower():
+            raise
+        print(f"como: {NO_EGL} ({_sentence(error)})", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

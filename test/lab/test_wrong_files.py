@@ -1,5 +1,6 @@
 """Files that exist and are not what a verb needs: one sentence, exit code 2, no traceback."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,3 +41,11 @@ def test_a_wrong_file_is_answered_with_one_sentence(line, paths):
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert done.stderr.startswith("como: ")
+
+
+def test_a_machine_that_cannot_draw_is_told_what_to_install(paths):
+    words = [COMO, "gallery", "--tasks", "pick_place", "--out", paths["out"]]
+    no_driver = {**os.environ, "__EGL_VENDOR_LIBRARY_DIRS": str(paths["empty"]), "MUJOCO_GL": "egl"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=no_driver)
+    assert done.returncode == 2, done.stderr
+    assert "como: the lab cannot draw without a screen; apt install libegl1" in done.stderr
