@@ -72,7 +72,7 @@ def check_episode(path: Path) -> dict[str, Any]:
         stamps = _stamps(path, meta.contract, row["problems"])
         _check_streams(row, meta.contract, {key: times.captured_ns for key, times in stamps.items()})
         row["problems"] += stamp_problems({key: stamps[key] for key in sorted(CAPTURED & set(stamps))})
-    except ValueError as error:  # every error of ours is one, and so is damaged JSON
+    except (ValueError, OSError) as error:  # every error of ours is a ValueError
         row["problems"].append(str(error))
     row["ok"] = not row["problems"]
     return row

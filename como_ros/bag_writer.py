@@ -29,7 +29,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.rosbag2.storage_mcap import McapWriter
 
 from como_ros import wire
-from como_ros.errors import ComoError
+from como_ros.errors import BagError
 from como_ros.typestore import TYPES, serialize
 from policies.spaces import Contract
 
@@ -50,10 +50,6 @@ _QOS = {
     "command": (1, QosReliability.RELIABLE, QosDurability.VOLATILE),
     "stream": (50, QosReliability.RELIABLE, QosDurability.VOLATILE),
 }
-
-
-class BagError(ComoError):
-    """A bag cannot be written or read."""
 
 
 class EpisodeWriter:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from backports import zstd
 from lz4 import frame as lz4
 
-from como_ros.errors import ComoError
+from como_ros.errors import BagError
 
 MAGIC = b"\x89MCAP0\r\n"
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _INDEX = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
@@ -34,7 +34,7 @@ _PARTIAL_BYTES = 1 << 20
 """No record but a chunk is longer: one that claims to be, at the end of a file, has a damaged length."""
 
 
-class McapError(ComoError):
+class McapError(BagError):
     """The file is no MCAP recording, or is damaged in the middle."""
 
 

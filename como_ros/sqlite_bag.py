@@ -13,14 +13,14 @@ from pathlib import Path
 
 from backports import zstd
 
-from como_ros.errors import ComoError
+from como_ros.errors import BagError
 from como_ros.mcap import Channel, RawMessage
 
 PACKED = "message"
 """Value of `compression_mode` where every message is a zstd frame of its own."""
 
 
-class SqliteError(ComoError):
+class SqliteError(BagError):
     """The file is no rosbag2 SQLite recording, or is damaged."""
 
 

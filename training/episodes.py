@@ -120,7 +120,7 @@ def _readable(read: Callable[..., Any], *args: Any) -> list[Any]:
     """What a bag gives, or nothing where it is damaged, and the reason said."""
     try:
         return [read(*args)]
-    except bags.BagError as error:
+    except (bags.BagError, OSError) as error:
         sys.stderr.write(f"left out: {error}\n")
         return []
 

@@ -133,14 +133,30 @@ def test_evaluation_seeds_are_refused_for_training_and_read_for_measuring(tmp_pa
     assert len(load_episodes(tmp_path, measuring=True)[1]) == 1
 
 
-def test_a_damaged_bag_is_left_out_by_name_and_the_rest_still_reads(tmp_path, capsys):
+def cut_short(recording: Path) -> None:
+    recording.write_bytes(recording.read_bytes()[:-200])
+
+
+def flip_a_bit(recording: Path) -> None:
+    raw = bytearray(recording.read_bytes())
+    raw[raw.index(b"\x28\xb5\x2f\xfd") + 100] ^= 1
+    recording.write_bytes(raw)
+
+
+def hide(recording: Path) -> None:
+    recording.unlink()
+    recording.mkdir()
+
+
+@pytest.mark.parametrize("damage", [cut_short, flip_a_bit, hide])
+def test_a_damaged_bag_is_left_out_by_name_and_the_rest_still_reads(tmp_path, capsys, damage):
     for name in ("a", "b"):
         write_episode(tmp_path / name)
-    (cut,) = (tmp_path / "a").glob("*.mcap")
-    cut.write_bytes(cut.read_bytes()[:-200])
+    (recording,) = (tmp_path / "a").glob("*.mcap")
+    damage(recording)
     assert [e.path.name for e in load_episodes(tmp_path)[1]] == ["b"]
     assert "left out:" in (said := capsys.readouterr().err)
-    assert cut.name in said
+    assert recording.name in said
 
 
 def test_a_clip_is_resampled_cropped_and_resized(tmp_path):
