@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from como_ros.errors import ComoError
+from como_ros.runs import alone_in
 from policies.spaces import Contract, pack_state
 from training.episodes import Episode, read_episodes
 from training.film import Film
@@ -50,16 +52,23 @@ def export(
     place = out.resolve()  # the name of `.`, and where a link leads
     contract, episodes = read_episodes(bags, include_flagged=include_flagged, as_recorded=True)
     half = place.with_name(f".{place.name}.half")
-    shutil.rmtree(half, ignore_errors=True)
-    try:
-        dataset = _Dataset(half, contract, film_bytes)
-        for episode in episodes:
-            dataset.add(episode)
-        dataset.close()
-        _move(half, place)
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
+    with alone_in(half):
+        try:
+            dataset = _fill(half, contract, episodes, film_bytes)
+            _move(half, place)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
     return {"episodes": len(dataset.episodes), "frames": dataset.frames, "fps": dataset.fps, "out": str(out)}
+
+
+def _fill(half: Path, contract: Contract, episodes: Iterable[Episode], film_bytes: int) -> _Dataset:
+    for left_by_a_killed_run in half.iterdir():
+        shutil.rmtree(left_by_a_killed_run)
+    dataset = _Dataset(half, contract, film_bytes)
+    for episode in episodes:
+        dataset.add(episode)
+    dataset.close()
+    return dataset
 
 
 def _move(half: Path, place: Path) -> None:

@@ -12,6 +12,7 @@ from pyarrow import parquet
 from short_episode import CONTRACT, write_episode
 
 from como_ros.errors import ComoError
+from como_ros.runs import alone_in
 from policies.spaces import EE_POSITION, GRIPPER, Contract, pose7_from_state
 from training.episodes import load_episodes
 from training.lerobot_export import Shard, export, whole_rate
@@ -146,6 +147,18 @@ def test_nothing_is_written_over_and_half_an_export_leaves_nothing(bags, tmp_pat
     with pytest.raises(ComoError, match="evaluation only"):
         export(tmp_path / "evaluation", tmp_path / "other")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bags", "evaluation", "out"]
+
+
+def test_what_another_run_is_writing_is_not_swept_away_and_what_a_killed_one_left_is(bags, tmp_path):
+    begun = tmp_path / ".out.half" / "meta" / "info.json"
+    with alone_in(tmp_path / ".out.half"):
+        begun.parent.mkdir()
+        begun.write_text("half")
+        with pytest.raises(ComoError, match="another run works in"):
+            export(bags, tmp_path / "out")
+        assert begun.read_text() == "half"
+    export(bags, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == ["out"]
 
 
 @pytest.mark.parametrize("out", [".", "link", "nowhere"])
