@@ -185,6 +185,7 @@ def train(
 ) -> dict[str, float]:
     """Pre-train on the frames of `bags` and `videos` and write the frozen encoder to `out`."""
     refuse_truth(bags, videos)
+    artefact.refuse_another_kind(out, KIND)
     chosen = PRESETS[config] if isinstance(config, str) else config
     contract, frames = load_frames(bags, videos)
     source = {"bags": str(bags), "videos": str(videos)}

@@ -52,6 +52,7 @@ def finetune(
     Episodes in which the recorder saw a stream fail are learned from only with `include_flagged`.
     """
     refuse_truth(bags, labels, videos, encoder)
+    artefact.refuse_another_kind(out, KIND)
     config = PRESETS[preset] if isinstance(preset, str) else preset
     frozen = open_encoder(encoder)
     contract, episodes = load_episodes(bags, include_flagged=include_flagged)

@@ -52,6 +52,7 @@ def save(
     folder: Path, kind: str, weights: dict[str, torch.Tensor], config: Any, contract: Contract, **extra: Any
 ) -> str:
     """Write the artefact and return its sha256."""
+    refuse_another_kind(folder, kind)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().float().contiguous().clone() for k, v in weights.items()}, folder / WEIGHTS)
     sha256 = file_sha256(folder / WEIGHTS)
@@ -63,8 +64,22 @@ def save(
         "sha256": sha256,
         "extra": {key: _without_folders(value) for key, value in extra.items()},
     }
-    (folder / CONFIG).write_text(json.dumps(header, indent=1, default=float))
+    fresh = folder / f"{CONFIG}.new"
+    fresh.write_text(json.dumps(header, indent=1, default=float))
+    fresh.replace(folder / CONFIG)
     return sha256
+
+
+def refuse_another_kind(folder: Path, kind: str) -> None:
+    """What is trained there is no place for something else."""
+    if not (folder / CONFIG).is_file():
+        return
+    try:
+        found = json.loads((folder / CONFIG).read_text("utf8"))["kind"]
+    except (KeyError, TypeError, ValueError):
+        found = "something that is damaged"
+    if found != kind:
+        raise ContractError(f"{folder} holds a trained {found}; give another folder for the {kind}")
 
 
 def _without_folders(value: Any) -> Any:

@@ -16,6 +16,7 @@ from training.augment import colour_jitter, random_shift
 from training.encoder import Pretraining, half
 from training.episodes import load_episodes
 from training.features import Augmentation, cached_tokens
+from training.finetune import finetune
 from training.frames import FrameStore
 from training.motion_data import FrozenEncoder
 from training.optimize import Schedule
@@ -100,6 +101,18 @@ def test_an_uninterrupted_run_and_a_resumed_one_agree(tmp_path):
     whole = encoders.train_on(small_store(), tmp_path / "b", with_steps(2), Contract(), {})
     name = "encoder.stem.0.weight"
     assert torch.allclose(halves.weights[name], whole.weights[name], atol=1e-3)
+
+
+def test_nothing_is_trained_over_what_something_else_learned(tmp_path):
+    artefact.save(tmp_path / "motion", "motion", {"w": torch.zeros(1)}, {}, Contract())
+    with pytest.raises(ContractError, match="motion holds a trained motion; give another folder for the enc"):
+        encoders.train(tmp_path / "bags", None, tmp_path / "motion", "debug")
+    with pytest.raises(ContractError, match="give another folder for the policy"):
+        finetune(tmp_path / "b", None, None, tmp_path / "e", 0.5, "debug", tmp_path / "motion")
+    assert artefact.load(tmp_path / "motion", "motion").sha256
+    (tmp_path / "motion" / "config.json").write_text("{")
+    with pytest.raises(ContractError, match="holds a trained something that is damaged"):
+        artefact.save(tmp_path / "motion", "motion", {}, {}, Contract())
 
 
 def test_altered_or_missing_artefacts_are_refused(tmp_path):
