@@ -6,6 +6,7 @@ extras it uses. What a user can mend is answered by one sentence on stderr and e
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -292,6 +293,8 @@ def _sentence(error: Exception) -> str:
     """What went wrong, and what to do, on one line."""
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; give another path"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.strerror}; make room, or give another folder for the result"
     return " ".join(str(error).split())
 
 

@@ -70,5 +70,8 @@ def _text(value: Any) -> str:
 def _write_whole(path: Path, text: str) -> None:
     """All or nothing: nobody ever reads half a result."""
     half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(text)
-    half.replace(path)
+    try:
+        half.write_text(text)
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)

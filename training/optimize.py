@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -143,11 +143,14 @@ class Trainer:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         told = {"step": str(self.step), "loss": str(self.mean_loss), "identity": self.identity}
-        save_file(tensors, part, metadata=told)
+        try:
+            save_file(tensors, part, metadata=told)
+        except SafetensorError as error:
+            raise ComoError(f"{path} cannot be written ({error}); make room or give another --out") from error
         part.replace(path)
 
     def restore(self, path: Path) -> None:
-        with safe_open(path, framework="pt") as file:
+        with _opened(path) as file:
             told = file.metadata()
             if told["identity"] != self.identity:
                 raise ComoError(
@@ -163,6 +166,13 @@ class Trainer:
                     "step": torch.tensor(float(self.step)),
                     **{key: file.get_tensor(f"{short}/{name}") for short, key in MOMENTS.items()},
                 }
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise ComoError(f"{path} is damaged ({error}); delete it and the run begins anew") from error
 
 
 def fit(

@@ -54,7 +54,13 @@ def save(
     """Write the artefact and return its sha256."""
     refuse_another_kind(folder, kind)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.detach().float().contiguous().clone() for k, v in weights.items()}, folder / WEIGHTS)
+    whole = {k: v.detach().float().contiguous().clone() for k, v in weights.items()}
+    try:
+        save_file(whole, folder / WEIGHTS)
+    except SafetensorError as error:
+        raise ContractError(
+            f"{folder / WEIGHTS} cannot be written ({error}); make room and run it again"
+        ) from error
     sha256 = file_sha256(folder / WEIGHTS)
     header = {
         "kind": kind,

@@ -1,6 +1,8 @@
 """The lab encoder: shapes, resolution, pre-training, resume, refusals."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -93,6 +95,30 @@ def test_training_resumes_where_it_stopped_and_refuses_another_config(tmp_path):
     assert found.extra["source"] == source
     with pytest.raises(ContractError, match="action_rate_hz"):
         encoders.load(tmp_path, Contract(action_rate_hz=20))
+
+
+def test_a_full_disk_and_a_damaged_file_to_resume_from_are_one_sentence(tmp_path):
+    """A file may not outgrow a limit of the process, as it may not outgrow a disk."""
+    program = """
+import resource, signal, sys
+from pathlib import Path
+from training.optimize import Schedule, Trainer
+from torch import nn
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+trainer = Trainer(nn.Linear(100, 100), Schedule())
+for moments in (trainer.optimizer.state[parameter] for parameter in trainer.parameters):
+    moments.clear()
+trainer.save(Path(sys.argv[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "run.safetensors"], capture_output=True, text=True
+    )
+    assert "run.safetensors cannot be written" in done.stderr.splitlines()[-1]
+    assert "make room" in done.stderr.splitlines()[-1]
+    (tmp_path / "resume.safetensors").write_bytes(b"half")
+    with pytest.raises(ComoError, match=r"resume\.safetensors is damaged .*; delete it"):
+        encoders.train_on(small_store(), tmp_path, with_steps(1), Contract(), {})
 
 
 def test_an_uninterrupted_run_and_a_resumed_one_agree(tmp_path):
