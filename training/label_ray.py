@@ -7,6 +7,7 @@ done again by another.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from training.evidence import Labeller, Recording, Weighed, open_labeller
 
 RETRIES = 3
 """How often a recording whose worker died is tried again."""
+CONNECT_S = 5.0
 
 
 def require_ray() -> None:
@@ -46,14 +48,26 @@ def weighed_by_ray(model: Path, labeller: Labeller, recordings: list[Recording])
 
 
 def _joined() -> AbstractContextManager:
-    """A cluster that is up, or one of this machine's cores for as long as this lasts."""
+    """The cluster of RAY_ADDRESS; without it this machine's cores, for as long as this lasts.
+
+    Left to itself Ray would look for a cluster that ended badly on this machine, and wait for it for minutes.
+    """
     import ray
 
+    address = os.environ.get("RAY_ADDRESS", "local")
     try:
-        return ray.init(include_dashboard=False, logging_level="warning")
-    except ConnectionError as error:
-        address = os.environ.get("RAY_ADDRESS", "on this machine")
-        raise ComoError(f"no Ray cluster answers {address}; start one, or unset RAY_ADDRESS") from error
+        _reach(address)
+        return ray.init(address, include_dashboard=False, logging_level="warning")
+    except OSError as error:
+        told = f"no Ray cluster answers at {address} ({error})"
+        raise ComoError(f"{told}; start one, or unset RAY_ADDRESS") from error
+
+
+def _reach(address: str) -> None:
+    """Refuse at once a host and port where nobody listens; names such as local and auto are Ray's to find."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), CONNECT_S).close()
 
 
 def weigh_remotely(model: Path, sha256: str, recording: Recording) -> Weighed:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from policies.spaces import Contract
 from training import encoder as encoders
 from training.evidence import Recording, open_labeller
 from training.label import INDEX, label, read_labels
+from training.label_ray import _reach
 from training.latent_motion import model
 from training.latent_motion.config import PRESETS
 from training.latent_motion.net import MotionNet
@@ -109,6 +111,16 @@ def test_without_ray_the_remedy_is_named(clips, motion, tmp_path):
     with pytest.raises(ComoError, match=r"pip install 'como_ros\[scale\]'"):
         label(motion, clips, tmp_path / "labels", ray=True)
     assert not (tmp_path / "labels").exists()
+
+
+def test_a_cluster_that_nobody_listens_at_is_refused_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        _reach(address)
+    with pytest.raises(ConnectionRefusedError):
+        _reach(address)
+    for name in ("local", "auto"):
+        _reach(name)
 
 
 @needs_ray
