@@ -143,10 +143,11 @@ def fingerprint(task: str, seeds: list[int]) -> str:
 def test_same_seed_gives_the_same_bytes_after_other_episodes_and_in_another_process():
     script = "from test_agreement import *; print(*(fingerprint(task, [5]) for task in TASKS))"
     path = {"PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parent, ROOT / "test")))}
-    fresh = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, **path}, capture_output=True, text=True, check=True
-    )
-    assert [fingerprint(task, [6, 5]) for task in TASKS] == fresh.stdout.split()
+    command, env = [sys.executable, "-c", script], {**os.environ, **path}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as fresh:
+        here = [fingerprint(task, [6, 5]) for task in TASKS]
+        there, _ = fresh.communicate(timeout=120)
+    assert here == there.split()
 
 
 def test_different_seeds_give_different_bytes():
