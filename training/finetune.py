@@ -18,7 +18,7 @@ from training.motion_data import keep_encoder, open_encoder
 from training.objectives import ExpertTraining, FinetuneConfig, IntentTraining, Material
 from training.optimize import Schedule, fit, identity_of
 from training.probe_encoder import probe_encoder, require_useful
-from training.videos import read_clips, refuse_truth
+from training.videos import Clip, read_clips, refuse_truth
 
 KIND = "policy"
 OBSERVATIONS = "observations.npz"
@@ -63,13 +63,31 @@ def finetune(
     found = _labels(labels, frozen.sha256)
     robot = robot_set(episodes, frozen, found["robot"], contract, config.robot_images)
     video = None
-    if found["video"] and videos is not None:
-        clips = read_clips(videos, contract.action_rate_hz, contract.image_hw)[0]
+    if found["video"] or videos is not None:
+        clips = _labelled_clips(videos, labels, found["video"], contract)
         video = video_set(clips, frozen, found["video"], config.video_images)
     keep_encoder(encoder, out)
     keep_observations(episodes, out)
     source = {"bags": str(bags), "videos": str(videos), "labels": str(labels), "encoder": frozen.sha256}
     return train_on(Material.of(robot, video), out, config, contract, mix, {**source, "probe": probed})
+
+
+def _labelled_clips(
+    videos: Path | None, labels: Path | None, found: dict[str, Labels], contract: Contract
+) -> list[Clip]:
+    """Clips and labels belong together; one without the other is no co-mixing, and is said."""
+    if videos is None:
+        raise ComoError(f"{labels} holds labels of {len(found)} clips; give these with --videos")
+    if not found:
+        raise ComoError(
+            f"no labels for {videos} are given; make them with `como label`, or leave --videos out"
+        )
+    clips = read_clips(videos, contract.action_rate_hz, contract.image_hw)[0]
+    if not any(clip.name in found for clip in clips):
+        raise ComoError(
+            f"{labels} holds no label of any clip in {videos}; label these clips with `como label`"
+        )
+    return clips
 
 
 def keep_observations(episodes: list[Episode], out: Path, count: int = 8) -> None:

@@ -2,14 +2,12 @@
 
 import json
 import struct
-from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
+from clips import write_clip
 from short_episode import CONTRACT, write_episode
 
 from policies.spaces import GRIPPER
@@ -20,22 +18,6 @@ from training.videos import read_clip, read_clips
 UNTURNED = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 TURNED_RIGHT = (0, 0x10000, 0, -0x10000, 0, 0, 32 << 16, 0, 0x40000000)
 """The matrix in an mp4 file by which a player turns the picture."""
-
-
-def write_clip(path: Path, times_ms: Sequence[int] = range(0, 600, 50), left_is_white: bool = False) -> None:
-    """Each picture 20 levels brighter than the one before."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=20)
-        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
-        for index, time_ms in enumerate(times_ms):
-            image = np.full((32, 48, 3), 20 * index, np.uint8)
-            if left_is_white:
-                image[:, :24] = 255
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
 
 
 def test_an_episode_is_sampled_on_its_ticks(tmp_path):

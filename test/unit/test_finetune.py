@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clips import write_clip
+from short_episode import write_episode
 
+from como_ros.errors import ComoError
 from policies.nets import artefact
 from policies.nets.encoder import LabEncoder
 from policies.spaces import Contract, pack_state
@@ -94,6 +97,32 @@ def test_debug_training_runs_and_resumes(tmp_path):
     found = artefact.load(tmp_path / "run", "policy", CONTRACT)
     assert found.extra["uses_intent"]
     assert set(found.extra["normalizers"]) >= {"state", "actions"}
+
+
+def test_clips_without_labels_and_labels_without_their_clips_are_never_left_out_in_silence(tmp_path):
+    artefact.save(tmp_path / "encoder", "encoder", LabEncoder(1).state_dict(), {"blocks": 1}, Contract())
+    write_episode(tmp_path / "bags" / "a", image_hw=(128, 128))
+    write_clip(tmp_path / "videos" / "hand.mp4")
+    digest = artefact.load(tmp_path / "encoder", "encoder").sha256
+    z, kept = np.zeros((3, 128), np.float32), np.ones(3, bool)
+    for folder, name in (("others", "another-clip"), ("robots", None)):
+        (tmp_path / folder / "video").mkdir(parents=True)
+        (tmp_path / folder / "labels.json").write_text(json.dumps({"encoder": digest}))
+        if name:
+            np.savez(tmp_path / folder / "video" / f"{name}.npz", z=z, keep=kept)
+
+    def refused(labels: str | None, videos: str | None) -> str:
+        given = [tmp_path / name if name else None for name in (labels, videos)]
+        with pytest.raises(ComoError) as error:
+            finetune.finetune(
+                tmp_path / "bags", *given, tmp_path / "encoder", 0.5, debug(1), tmp_path / "run", force=True
+            )
+        return str(error.value)
+
+    assert "holds labels of 1 clips; give these with --videos" in refused("others", None)
+    assert "videos are given; make them with `como label`" in refused(None, "videos")
+    assert "videos are given; make them with `como label`" in refused("robots", "videos")
+    assert "others holds no label of any clip in" in refused("others", "videos")
 
 
 def test_without_labels_it_is_plain_imitation(tmp_path):
