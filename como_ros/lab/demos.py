@@ -22,6 +22,7 @@ from como_ros.lab.fast import FastLab
 from como_ros.lab.render import intrinsics
 from como_ros.lab.tasks import get_task
 from como_ros.lab.workers import over_processes, require_workers
+from como_ros.runs import alone_in
 from policies.spaces import Contract
 
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -60,11 +61,11 @@ def make_demos(
     require_workers(workers)
     if out.exists() and any(out.iterdir()):
         raise ComoError(f"{out} is not empty; give a new folder with --out")
-    out.mkdir(parents=True, exist_ok=True)
     folders = [out / f"episode_{i:06d}" for i in range(episodes)]
     jobs = [_Job(task, seed + i, folder, spread, cameras) for i, folder in enumerate(folders)]
     started = time.monotonic()
-    rows = list(over_processes(_record, jobs, workers))
+    with alone_in(out):
+        rows = list(over_processes(_record, jobs, workers))
     simulated = sum(row["seconds"] for row in rows)
     return {
         "episodes": episodes,

@@ -20,6 +20,7 @@ from como_ros.lab.hand_scene import TOWARDS_ELBOW, HandScene
 from como_ros.lab.operator import Plan
 from como_ros.lab.tasks import get_task
 from como_ros.lab.workers import over_processes, require_workers
+from como_ros.runs import alone_in
 
 FPS = (10, 30)
 SIZES_PX = (32, 480)
@@ -72,12 +73,13 @@ def make_videos(
     require_workers(workers)
     if out.exists() and any(out.iterdir()):
         raise ComoError(f"{out} is not empty; give a new folder with --out")
-    for folder in (out, _truth_folder(out)):
-        folder.mkdir(parents=True, exist_ok=True)
     jobs = [_Job(task, clip, out, config) for clip in range(seed, seed + clips)]
     words = {f"{job.name}.mp4": known.sample(job.seed, config.spread).instruction for job in jobs}
-    (out / "index.json").write_text(json.dumps({"config": asdict(config), "instructions": words}, indent=1))
-    return {"clips": clips, "frames": sum(over_processes(_make_clip, jobs, workers))}
+    with alone_in(out):
+        _truth_folder(out).mkdir(parents=True, exist_ok=True)
+        told = {"config": asdict(config), "instructions": words}
+        (out / "index.json").write_text(json.dumps(told, indent=1))
+        return {"clips": clips, "frames": sum(over_processes(_make_clip, jobs, workers))}
 
 
 def _truth_folder(out: Path) -> Path:

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from como_ros.errors import ComoError
+from como_ros.lab.demos import make_demos
 from como_ros.lab.hand_scene import PARTS, HandScene
 from como_ros.lab.hands import VideoConfig, make_videos
 from como_ros.lab.tasks import TASKS, get_task
 from como_ros.lab.tasks.base import LARGEST_SEED
+from como_ros.runs import alone_in
 from training.videos import clip_paths, read_clip
 
 SMALL = VideoConfig(size_px=96)
@@ -45,6 +47,14 @@ def test_what_cannot_be_drawn_leaves_no_folder_that_a_second_try_would_stumble_o
     with pytest.raises(ComoError):
         make_videos("pick_place", **{"clips": 2, "seed": 0, "out": tmp_path / "out", **wrong})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [make_videos, make_demos])
+def test_two_runs_do_not_draw_into_one_folder(tmp_path, make):
+    with alone_in(tmp_path / "out"), pytest.raises(ComoError, match="another run works in"):
+        make("pick_place", 1, 0, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_clips_differ_from_each_other_and_training_reads_them_with_their_words(made):
