@@ -6,10 +6,14 @@ import sys
 import time
 
 import numpy as np
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Transform
 from ros_probe import wait_until
+from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
 from como_ros import wire
 from como_ros.graphs import LAB_ARM_HZ
+from policies.spaces import ActionChunk
 
 COMMANDER = """
 import sys, time
@@ -126,6 +130,15 @@ class Station:
         process = self.processes.run(command)
         wait_until(lambda: len(self.deadman) > heard, "the commander")
         return process
+
+    def chunk(self, aside_m: float) -> MultiDOFJointTrajectory:
+        """A policy's message: be a little aside, from now on."""
+        here = wire.pose7_from_msg(self.poses[-1][1])
+        poses7 = np.tile(here + [0, aside_m, 0, 0, 0, 0, 0], (4, 1))
+        chunk = ActionChunk(time.time_ns(), poses7, np.zeros(4))
+        return wire.fill_chunk(
+            MultiDOFJointTrajectory(), chunk, MultiDOFJointTrajectoryPoint, Transform, Duration
+        )
 
     def track(self) -> tuple[np.ndarray, np.ndarray]:
         """(N,) stamps in seconds and (N, 3) positions so far."""

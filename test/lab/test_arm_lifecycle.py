@@ -8,6 +8,7 @@ from arm_station import Station
 from lab_server import running_lab
 from ros_probe import wait_until
 
+from como_ros.control.speakers import CHUNKS_ALONE_NS
 from como_ros.drivers.arm_loop import ArmLoop, LoopConfig
 from como_ros.drivers.errands import TRACKING
 
@@ -21,6 +22,7 @@ def lab():
 def test_a_deactivated_arm_brakes_holds_and_once_active_again_waits_to_be_armed(
     lab, probe, processes, reaction
 ):
+    speak = probe.speak("/arm/command/chunk")
     station = Station(probe, processes, reaction)
     commander = station.commander("chunk")
     probe.call("/supervisor/policy")
@@ -37,14 +39,18 @@ def test_a_deactivated_arm_brakes_holds_and_once_active_again_waits_to_be_armed(
     probe.call("/supervisor/release")
     probe.call("/supervisor/policy")
     station.stands(0.5)
+    commander.kill()
     assert probe.change("arm", "activate")
+    time.sleep(CHUNKS_ALONE_NS / 1e9)  # until who speaks next is no second publisher
+    speak.publish(station.chunk(0.03))
     station.stands(0.5)
     station.told(lambda text: text == "tracking, holding: supervisor is stopped")
-    commander.kill()
-    station.commander("pose", speed_m_s=-0.15)
     probe.call("/supervisor/release")
-    probe.call("/supervisor/teleop")
-    station.moves()
+    probe.call("/supervisor/policy")
+    station.told(lambda text: text == "tracking, holding: no chunk commanded yet")
+    begun_s = time.time()
+    speak.publish(station.chunk(0.03))
+    wait_until(lambda: station.travelled(begun_s) > 0.02, "the chunk to be followed")
 
 
 def test_a_robot_is_free_for_others_until_the_arm_node_is_configured_and_after_it_was_cleaned_up(

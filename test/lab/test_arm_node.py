@@ -125,30 +125,16 @@ def test_an_arm_node_restarted_while_armed_holds_until_armed_again(station):
 
 def test_a_chunk_that_is_not_finite_is_refused_whole_and_counted(station):
     station.probe.call("/supervisor/policy")
-    from builtin_interfaces.msg import Duration
-    from geometry_msgs.msg import Transform
-    from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
-
-    from policies.spaces import ActionChunk
-
-    here = wire.pose7_from_msg(station.poses[-1][1])
     speak = station.probe.speak("/arm/command/chunk")
     time.sleep(1.0)
-
-    def message() -> MultiDOFJointTrajectory:
-        chunk = ActionChunk(time.time_ns(), np.tile(here + [0, 0.03, 0, 0, 0, 0, 0], (4, 1)), np.zeros(4))
-        return wire.fill_chunk(
-            MultiDOFJointTrajectory(), chunk, MultiDOFJointTrajectoryPoint, Transform, Duration
-        )
-
-    broken = message()
+    broken = station.chunk(0.03)
     broken.points[2].transforms[0].translation.x = float("nan")
     speak.publish(broken)
     station.stands(1.5)
     assert int(station.figures()["refused_malformed"]) == 1
     station.reaction.shown("not finite")
     begun_s = time.time()
-    speak.publish(message())  # the same, whole, does move it
+    speak.publish(station.chunk(0.03))  # the same, whole, does move it
     wait_until(lambda: station.travelled(begun_s) > 0.02, "the whole chunk to be followed")
 
 
