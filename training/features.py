@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from como_ros.runs import made_once
 from training.augment import colour_jitter, random_shift
 
 BATCH = 64
@@ -51,11 +52,7 @@ def cached_tokens(
     Frames of the same group (a clip) share one augmentation per copy; without groups each has its own.
     """
     path = folder / f"tokens-{_key(encoder_sha256, images, how, groups)}.npy"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        _fill(part, encoder, images, how, groups)
-        part.replace(path)
+    made_once(path, lambda part: _fill(part, encoder, images, how, groups))
     return np.load(path, mmap_mode="r")
 
 

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from como_ros.errors import ComoError
+from como_ros.runs import made_once
 from training.videos import refuse_truth
 
 NEIGHBOUR = 8
@@ -67,14 +68,14 @@ def _cached_flow(clips: Named, cache: Path) -> np.ndarray:
     for _, frames in clips:
         digest.update(np.ascontiguousarray(frames).data)
     path = cache / f"masks-{digest.hexdigest()}.npy"
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.save(file, np.concatenate([flow_masks(frames) for _, frames in clips]))
-        part.replace(path)
-        sys.stderr.write(f"masks of {len(clips)} clips by optical flow\n")
+    made_once(path, lambda part: _write_flow(part, clips))
     return np.load(path, mmap_mode="r")
+
+
+def _write_flow(path: Path, clips: Named) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.concatenate([flow_masks(frames) for _, frames in clips]))
+    sys.stderr.write(f"masks of {len(clips)} clips by optical flow\n")
 
 
 def flow_masks(frames: np.ndarray, neighbour: int = NEIGHBOUR) -> np.ndarray:

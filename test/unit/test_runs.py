@@ -3,11 +3,14 @@
 import signal
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from como_ros.errors import ComoError
-from como_ros.runs import alone_in
+from como_ros.runs import alone_in, made_once
 
 HOLDS = """
 import sys, time
@@ -49,6 +52,27 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match="file"), alone_in(tmp_path / "file" / "out"):
         pytest.fail("worked in a file")
+
+
+def test_what_two_runs_need_is_made_by_one_while_the_other_waits(tmp_path, capfd):
+    made, begun = [], threading.Event()
+
+    def make(part):
+        made.append(part.name)
+        begun.set()
+        gone_s = time.monotonic() + 30
+        while "waiting for it" not in capfd.readouterr().err and time.monotonic() < gone_s:
+            time.sleep(0.01)
+        part.write_text("tokens" if time.monotonic() < gone_s else "the other never waited")
+
+    path = tmp_path / "tokens" / "front.npy"
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(made_once, path, make)
+        begun.wait()
+        other = pool.submit(made_once, path, make)
+        assert (first.result(), other.result(), made) == (None, None, ["front.part"])
+    assert path.read_text() == "tokens"
+    assert [file.name for file in path.parent.iterdir()] == ["front.npy"]
 
 
 def test_a_child_ends_with_a_parent_that_is_killed():
