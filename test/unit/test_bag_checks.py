@@ -135,6 +135,20 @@ def test_what_several_nodes_say_of_themselves_may_cross_on_the_way(tmp_path):
     assert row["ok"], row["problems"]
 
 
+@pytest.mark.parametrize(("back_ms", "sound"), [(22, True), (2000, False)])
+def test_a_state_that_the_recorder_remembered_may_stand_before_one_that_it_had_yet_to_hear(
+    tmp_path, back_ms, sound
+):
+    def also(writer):
+        ready = message("std_msgs/msg/String", data="ready")
+        for stamp_ns in (START_NS, START_NS - back_ms * MS, START_NS + MS):
+            writer.write_message("/supervisor/state", ready, stamp_ns)
+
+    row = only_row(write_episode(tmp_path / "e", also=also))
+    assert row["ok"] == sound
+    assert sound or "supervisor_state has stamps that go backwards" in row["problems"][0]
+
+
 def test_a_topic_that_is_not_on_the_wire_is_named_but_not_what_ros_itself_publishes(tmp_path):
     episode = write_episode(tmp_path / "e")
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
