@@ -69,9 +69,7 @@ def find_idle(episode: Path) -> Idle:
     if not rows[EE_POSE] or not rows[JOINTS]:
         raise BagError(f"{episode} does not say how the arm moved; give one with its pose and joint states")
     poses, joints = rows[EE_POSE], rows[JOINTS]
-    if any(
-        np.diff([arrived_ns for arrived_ns, _ in stream]).min(initial=0) < 0 for stream in (poses, joints)
-    ):
+    if any(np.diff([at_ns for at_ns, _ in row]).min(initial=0) < -bags.LATE_NS for row in (poses, joints)):
         raise BagError(f"{episode}: the clock was set back while it was recorded; leave it out")
     first_ns, last_ns = min(poses[0][0], joints[0][0]), max(poses[-1][0], joints[-1][0])
     moves = [*_left(poses, _pose_moved), *_left(joints, _width_moved)]
