@@ -101,7 +101,10 @@ class Station:
         return self.processes.node("arm", rate_hz=self._rate_hz)
 
     def arm_status(self):
-        found = [s for _, m in list(self.health) for s in m.status if s.name == "arm"]
+        return self.status("arm")
+
+    def status(self, node: str):
+        found = [s for _, m in list(self.health) for s in m.status if s.name == node]
         return found[-1] if found else None
 
     def has_said(self, words: str) -> bool:
@@ -114,6 +117,10 @@ class Station:
 
     def told(self, true) -> None:
         self.wait(lambda: (status := self.arm_status()) and true(status.message), "the arm's word")
+
+    def stopped_for(self, words: str) -> None:
+        """By the supervisor, which keeps why: what an arm says for a moment at its start may be missed."""
+        self.wait(lambda: (status := self.status("supervisor")) and words in status.message, "the stop")
 
     def wait(self, true, what: str) -> None:
         """In vain, with all that the nodes said last."""

@@ -119,7 +119,7 @@ def test_an_arm_node_restarted_while_armed_holds_until_armed_again(station):
     station.arm.send_signal(signal.SIGTERM)
     station.arm.wait(10)
     station.start_arm()
-    station.told(lambda text: "waiting to be armed again" in text)
+    station.stopped_for("waiting to be armed again")
     station.stands(1.0)
 
 
@@ -306,7 +306,7 @@ def test_a_killed_arm_node_leaves_a_standing_arm_and_a_new_one_holds_it_without_
     stalled_s = station.probe.stalls.after(round(killed_s * 1e9))
     station.reaction("arm killed", away[-1] - killed_s if len(away) else 0.0, 1.0, stalled_s)
     station.start_arm()
-    station.told(lambda text: "waiting to be armed again" in text)
+    station.stopped_for("waiting to be armed again")
     time.sleep(1.0)
     assert np.linalg.norm(np.array(client.truth()["ee"][:3]) - places[-1]) < STAYS_M
     client.close()
