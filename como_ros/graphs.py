@@ -184,7 +184,8 @@ def _camera(deployment: Deployment) -> tuple[Process, ...]:
     if len(deployment.serials) != len(CAMERAS):
         raise ComoError(
             f"{len(deployment.serials)} camera serials given for {len(CAMERAS)} cameras {list(CAMERAS)}; "
-            "give serials:=FRONT,WRIST, or cameras:=others if their driver runs already"
+            "give --serials FRONT WRIST, or --cameras others if their driver runs already "
+            "(ros2 launch: serials:=FRONT,WRIST, cameras:=others)"
         )
     size = list(Contract().image_hw)
     chosen = {"serials": list(deployment.serials), "rate_hz": 30, "width": 640, "height": 480}
@@ -193,7 +194,9 @@ def _camera(deployment: Deployment) -> tuple[Process, ...]:
 
 def _policy(deployment: Deployment) -> Process:
     if not deployment.bundle:
-        raise ComoError("autonomous needs a policy; give bundle:=DIR, for instance bundles/lab")
+        raise ComoError(
+            "autonomous needs a policy; give --bundle DIR, like bundles/lab (ros2 launch: bundle:=DIR)"
+        )
     if not (Path(deployment.bundle) / "manifest.json").is_file():
         raise ComoError(
             f"{deployment.bundle} is no bundle: it has no manifest.json; make one with `como export`"

@@ -77,7 +77,7 @@ def test_a_node_that_dies_is_started_again_three_times_a_minute_and_the_lab_is_n
 
 
 def test_a_missing_bundle_is_refused_before_anything_starts():
-    with pytest.raises(ComoError, match="autonomous needs a policy; give bundle:=DIR"):
+    with pytest.raises(ComoError, match="autonomous needs a policy; give --bundle DIR"):
         visited("autonomous", lab="true")
 
 

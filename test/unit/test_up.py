@@ -200,7 +200,7 @@ def test_arm_policy_and_recorder_are_told_which_robot_it_is(tmp_path):
     ("scenario", "deployment", "sentence"),
     [
         ("dance", Deployment(), "no scenario named 'dance'; known scenarios: teleop, autonomous"),
-        ("autonomous", Deployment(lab=True), "autonomous needs a policy; give bundle:=DIR"),
+        ("autonomous", Deployment(lab=True), "autonomous needs a policy; give --bundle DIR"),
         ("autonomous", Deployment(lab=True, bundle="/nowhere"), "/nowhere is no bundle: it has no manifest"),
         ("teleop", Deployment(serials=("1", "2")), "the scripted teleop device only drives the lab"),
         ("teleop", Deployment(device="gello", serials=("1",)), "1 camera serials given for 2 cameras"),
