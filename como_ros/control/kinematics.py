@@ -1,4 +1,4 @@
-"""Forward kinematics of the Panda and of the FR3, from the Denavit-Hartenberg parameters Franka publishes.
+"""Kinematics of the Panda and of the FR3, from the Denavit-Hartenberg parameters Franka publishes.
 
 Both arms share them. Craig's convention: a row is (a of the link before, d, alpha of the link before).
 """
@@ -41,6 +41,14 @@ def ee_pose7(q: np.ndarray) -> np.ndarray:
     """(7,) joint angles -> (7,) pose of the point between the finger tips."""
     hand = link_frames(q)[-1]
     return np.concatenate([hand[:3, 3] + TCP_M * hand[:3, 2], xyzw_from_matrix(hand[:3, :3])])
+
+
+def jacobian(q: np.ndarray) -> np.ndarray:
+    """(6, 7) m/s and rad/s of the point between the finger tips, in the base, a rad/s of each joint."""
+    frames = link_frames(q)
+    axes, hand = frames[1:8, :3, 2], frames[8]
+    levers = hand[:3, 3] + TCP_M * hand[:3, 2] - frames[1:8, :3, 3]
+    return np.concatenate([np.cross(axes, levers).T, axes.T])
 
 
 def _joint(a: float, d: float, alpha: float, theta: float) -> np.ndarray:

@@ -21,6 +21,8 @@ from como_ros.control.interpolation import (
     Setpoint,
     blend_seconds,
 )
+from como_ros.control.joint_room import slow_down
+from como_ros.control.limits import RobotLimits
 from como_ros.control.mandate import Mandate
 from como_ros.control.servo_config import ServoConfig
 from como_ros.control.shield import ShieldConfig, Verdict, guard, into_box
@@ -35,8 +37,16 @@ WAITING = ("no pose commanded yet", "commands stopped", "no chunk commanded yet"
 class Servo:
     """Follows the current command, or holds and says why."""
 
-    def __init__(self, config: ServoConfig, shield: ShieldConfig, pose7: np.ndarray, now_ns: int) -> None:
-        self._config, self._shield = config, shield
+    def __init__(
+        self,
+        config: ServoConfig,
+        shield: ShieldConfig,
+        pose7: np.ndarray,
+        now_ns: int,
+        limits: RobotLimits | None = None,
+    ) -> None:
+        """`limits` of the joints; without them only the end effector's count."""
+        self._config, self._shield, self._limits = config, shield, limits
         # a hair below what the shield allows, so that rounding does not look like speeding
         self._fastest = Speeds(0.99 * shield.max_speed_m_s, 0.99 * shield.max_turn_rad_s)
         self._most = Briskness(config.acceleration_m_s2, config.acceleration_rad_s2)
@@ -176,14 +186,14 @@ class Servo:
 
     # Ticks ---------------------------------------------------------------------------------------
 
-    def tick(self, now_ns: int) -> Setpoint:
-        """The set-point to send now."""
+    def tick(self, now_ns: int, q: np.ndarray | None = None) -> Setpoint:
+        """The set-point to send now; `q` are the joints' angles, for their limits."""
         why = self._why_hold(now_ns)
         self.halted = "" if why in (*WAITING, self.mandate.pause) else why
         if why:
             self._hold(why, now_ns)
         dt_s = min(max((now_ns - self._last_ns) / 1e9, 1e-3), self._config.max_dt_s)
-        verdict = self._judge(now_ns, dt_s)
+        verdict = self._within_joints(self._judge(now_ns, dt_s), q, dt_s)
         if verdict.refused and self.activity == FOLLOWING:
             # what is followed leads where the arm may not go: brake, and wait for the next command
             self._forget()
@@ -211,6 +221,13 @@ class Servo:
         step = ease(config, target, last, dt_s, self._fastest, self._most)
         final = guard(self._shield, step, last, dt_s)
         return Verdict(final.setpoint, reason or final.reason, final.refused)
+
+    def _within_joints(self, verdict: Verdict, q: np.ndarray | None, dt_s: float) -> Verdict:
+        """A motion that would ask too much of a joint goes slower; braking goes on as it is."""
+        if q is None or self._limits is None or verdict.refused or self.activity == HOLDING:
+            return verdict
+        slowed, reason = slow_down(self._limits, q, verdict.setpoint, self._last, dt_s, self._most)
+        return Verdict(slowed, reason or verdict.reason)
 
     def width(self, now_ns: int) -> float | None:
         """The gripper width that has become due since the last call; none while holding."""

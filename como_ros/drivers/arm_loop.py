@@ -16,6 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from como_ros.clock import ClockWatch, jumped
 from como_ros.control.limits import get_limits
 from como_ros.control.servo import Servo, ServoConfig
@@ -66,7 +68,9 @@ class ArmLoop:
         self.hand = Hand(config.franka.host)
         self._clock = ClockWatch()
         self._arm: FrankaArm | None = None
-        self._errands = Errands(get_limits(config.franka.robot), config.shield, self.hand)
+        self._q: np.ndarray | None = None
+        self._limits = get_limits(config.franka.robot)
+        self._errands = Errands(self._limits, config.shield, self.hand)
         self._inbox: queue.SimpleQueue[Callable[[int], object]] = queue.SimpleQueue()
         self._answers = Answers()
         self._try_ns = 0
@@ -191,6 +195,7 @@ class ArmLoop:
         elif self.mending.clears(self._arm, now_ns):
             self._take(self._arm, now_ns, rearm=True)
         state = self._arm.read()
+        self._q = state.q
         self.success_rate = state.success_rate
         self._listen(state, now_ns)
         self._report(state, self.hand.width_m)
@@ -213,8 +218,9 @@ class ArmLoop:
         if state.mode not in ("Idle", "Move"):
             raise ArmError(f"the robot is in mode {state.mode}; recover first")
         arm.track()
+        self._q = state.q
         if self.servo is None:
-            self.servo = Servo(self._config.servo, self._config.shield, state.pose7, now_ns)
+            self.servo = Servo(self._config.servo, self._config.shield, state.pose7, now_ns, self._limits)
             self.servo.mandate.activate(self.active)
         self.servo.reset(state.pose7, now_ns, rearm)
         self._mode = TRACKING
@@ -225,7 +231,7 @@ class ArmLoop:
         assert self.servo is not None
         if fault := arm.fault():
             raise ArmError(fault)
-        setpoint = self.servo.tick(now_ns)
+        setpoint = self.servo.tick(now_ns, self._q)
         if not self._errands.mode:
             arm.set_target(setpoint.pose7, setpoint.twist)
         elif self._errands.is_over(arm, self.servo, now_ns):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from como_ros.control.limits import get_limits
 from como_ros.control.servo import Servo, ServoConfig
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.supervision import POLICY
@@ -123,7 +124,8 @@ class _Driver:
         self._lab, self._policy, self._instruction, self._config = lab, policy, instruction, config
         schedule = ScheduleConfig(config.execute, policy.bundle.prefix_longest)
         self._scheduler = ChunkScheduler(policy.contract, schedule)
-        self._servo = Servo(ServoConfig(), ShieldConfig(), lab.ee_pose7, self._now_ns)
+        limits = get_limits(policy.contract.robot)
+        self._servo = Servo(ServoConfig(), ShieldConfig(), lab.ee_pose7, self._now_ns, limits)
         self._width = lab.width_m
         self.inference_s: list[float] = []
 
@@ -151,7 +153,7 @@ class _Driver:
     def _setpoint_at(self, time_s: float) -> tuple[np.ndarray, np.ndarray, float]:
         now_ns = round(time_s * 1e9)
         self._servo.supervise(POLICY, now_ns)
-        setpoint = self._servo.tick(now_ns)
+        setpoint = self._servo.tick(now_ns, self._lab.joints)
         width = self._servo.width(now_ns)
         self._width = self._width if width is None else width
         return setpoint.pose7, setpoint.twist, self._width
