@@ -60,6 +60,8 @@ def label(
 
     The shards are the same either way.
     """
+    if not (videos or bags):
+        raise ComoError("nothing to label; give --videos DIR, --bags DIR or both")
     if ray:
         require_ray()
     refuse_truth(model, videos, bags)
@@ -67,8 +69,12 @@ def label(
     recordings = [Recording(path) for path in clip_paths(videos)] if videos else []
     if bags:
         recordings += [Recording(meta.path, robot=True) for meta in good_episodes(bags)]
+    if not recordings:
+        raise ComoError(f"no clip and no sound episode in {videos or bags}, nothing to label")
     weighed = weighed_by_ray(model, labeller, recordings) if ray else map(labeller.weigh, recordings)
     evidence, seconds = _gathered(weighed)
+    if not any(evidence.values()):
+        raise ComoError(f"none of {len(recordings)} recordings can be labelled; why stands above, one by one")
     counts = {part: _write(found, out / part, chosen) for part, found in evidence.items()}
     header = {"motion": labeller.model.sha256, "encoder": labeller.encoder.sha256, "gap": labeller.gap}
     header |= {"config": asdict(chosen), "contract": json.loads(labeller.model.contract.to_json())}

@@ -97,6 +97,20 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+def test_labelling_nothing_is_refused(clips, motion, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ComoError, match="nothing to label; give --videos DIR"):
+        label(motion, None, tmp_path / "labels")
+    with pytest.raises(ComoError, match="no clip"):
+        label(motion, tmp_path / "empty", tmp_path / "labels")
+    for name in ("a", "b"):
+        (clips / f"{name}.mp4").unlink()
+    with pytest.raises(ComoError, match="none of 2 recordings can be labelled"):
+        label(motion, clips, tmp_path / "labels")
+    assert "broken.mp4" in capsys.readouterr().err
+    assert not (tmp_path / "labels").exists()
+
+
 def test_a_recording_is_weighed_with_one_thread_whatever_the_machine_has(clips, motion, two_threads):
     opened = open_labeller(motion)
     watched = Watched(opened.encoder.net)

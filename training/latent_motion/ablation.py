@@ -75,6 +75,8 @@ def ablate(
     """
     refuse_truth(encoder, bags, videos, held_out, held_out_videos)
     columns = columns or COLUMNS
+    if seeds < 1:
+        raise ComoError(f"{seeds} seeds train nothing; give --seeds 1 or more")
     if unknown := sorted(set(columns) - set(ABLATION)):
         raise ComoError(f"no columns {', '.join(unknown)}; known: {', '.join(ABLATION)}")
     (out / RUNS).mkdir(parents=True, exist_ok=True)
