@@ -149,7 +149,7 @@ def test_the_table_gives_mean_and_spread_and_stays_between_its_marks(tmp_path):
 
 
 def test_no_seed_and_an_unknown_column_are_refused(tmp_path):
-    asked = (tmp_path / "encoder", tmp_path / "bags", tmp_path / "videos", tmp_path / "held", tmp_path / "out")
+    asked = [tmp_path / name for name in ("encoder", "bags", "videos", "held", "out")]
     with pytest.raises(ComoError, match="0 seeds train nothing; give --seeds 1 or more"):
         ablation.ablate(*asked, seeds=0)
     with pytest.raises(ComoError, match="no columns nonsense; known: "):
