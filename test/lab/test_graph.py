@@ -122,11 +122,20 @@ def test_killed_nodes_leave_the_arm_holding_and_come_back_to_an_arm_that_must_be
             moves(station, motion)
 
 
-def test_a_killed_teleop_leaves_the_arm_holding_and_the_supervisor_stopped(probe, deployment, reaction):
+def test_homing_opens_the_hand_and_a_killed_teleop_leaves_the_arm_holding_and_the_supervisor_stopped(
+    probe, deployment, reaction
+):
     motion = Motion(probe)
     with graph_up("teleop", deployment, Path(deployment.out) / "logs") as (running, station):
+        lab = LabClient(deployment.lab_control)
         for service in ("/supervisor/release", "/arm/home", "/supervisor/teleop"):
             station.call(service)
+        wait_until(lambda: lab.truth()["width"] < 0.05, "the scripted operator to grasp")
+        for service in ("/supervisor/stop", "/supervisor/release", "/arm/home"):
+            station.call(service)
+        wait_until(lambda: lab.truth()["width"] > 0.075, "the hand to open")
+        lab.close()
+        station.call("/supervisor/teleop")
         wait_until(lambda: motion.speed() > 0.1, "the arm to move")
         killed_ns = time.time_ns()
         os.kill(running.pid("teleop"), signal.SIGKILL)
@@ -176,19 +185,9 @@ def test_a_person_takes_over_from_the_policy_at_once_and_hands_back(probe, deplo
     assert meta.provenance["intervention"] == "true"
 
 
-def test_homing_opens_the_hand(own_domain, deployment):
-    with graph_up("teleop", deployment, Path(deployment.out) / "logs") as (_, station):
-        lab = LabClient(deployment.lab_control)
-        for service in ("/supervisor/release", "/arm/home", "/supervisor/teleop"):
-            station.call(service)
-        wait_until(lambda: lab.truth()["width"] < 0.05, "the scripted operator to grasp")
-        for service in ("/supervisor/stop", "/supervisor/release", "/arm/home"):
-            station.call(service)
-        wait_until(lambda: lab.truth()["width"] > 0.075, "the hand to open")
-        lab.close()
-
-
-def test_frozen_cameras_stop_the_arm_and_it_goes_on_when_they_see_again(probe, deployment, reaction):
+def test_frozen_cameras_stop_the_arm_until_they_see_again_and_a_stop_until_it_is_armed_again(
+    probe, deployment, reaction
+):
     with moving(deployment, probe) as (_, station, motion):
         lab = LabClient(deployment.lab_control)
         frozen_ns = time.time_ns()
@@ -198,12 +197,11 @@ def test_frozen_cameras_stop_the_arm_and_it_goes_on_when_they_see_again(probe, d
         # maximum age, tick, braking
         motion.stops_within(0.5 + 0.1 + 0.06, frozen_ns, reaction, "camera frozen, arm")
         lab.fault("camera_freeze", False)
-        wait_until(lambda: station.message("policy") == "running", "the policy to go on")
         lab.close()
-
-
-def test_stop_means_stop_until_released_and_armed_again(probe, deployment, reaction):
-    with moving(deployment, probe) as (_, station, motion):
+        wait_until(lambda: station.message("policy") == "running", "the policy to go on")
+        for service in ("/supervisor/stop", "/supervisor/release", "/arm/home", "/supervisor/policy"):
+            station.call(service)
+        moves(station, motion)
         stopped_ns = time.time_ns()
         station.call("/supervisor/stop")
         time.sleep(1.0)
