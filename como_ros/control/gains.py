@@ -6,6 +6,9 @@ its axes: a fast descent overshot by 13 mm and pressed 60 N on the table. With t
 
 STIFFNESS_N_M, STIFFNESS_NM_RAD = 1500.0, 60.0
 DAMPING_NS_M, DAMPING_NMS_RAD = 145.0, 12.0
+POSTURE_NM_RAD = 2.0
+"""Draws the joints towards home where that moves the hand nowhere: without it the elbow wanders, and within
+minutes a joint is at its end."""
 ERROR_CLIP_M, ERROR_CLIP_RAD = 0.05, 0.25
 """On each axis; errors beyond pull no harder: 75 N, below what joint 5 can give."""
 Joints = tuple[float, float, float, float, float, float, float]

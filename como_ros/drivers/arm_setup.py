@@ -43,6 +43,7 @@ class FrankaConfig:
     realtime: bool = False
     """Demand a PREEMPT_RT kernel; leave it off in the lab only."""
     stiffness_n_m: float = gains.STIFFNESS_N_M
+    posture_nm_rad: float = gains.POSTURE_NM_RAD
     error_clip_m: float = gains.ERROR_CLIP_M
     contact_torque_nm: float = gains.CONTACT_NM
     collision_torque_nm: float = gains.COLLISION_NM

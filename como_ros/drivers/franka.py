@@ -22,6 +22,7 @@ from franky import (
     InvalidOperationException,
     JointImpedanceTracker,
     NetworkException,
+    PostureTask,
     ProtocolException,
     RealtimeConfig,
     RealtimeException,
@@ -31,6 +32,7 @@ from franky import (
 )
 
 from como_ros.control import gains
+from como_ros.control.homing import HOME_Q
 from como_ros.drivers.arm_setup import ArmError, FrankaConfig, configure
 
 FRANKY_ERRORS = (
@@ -122,6 +124,7 @@ class FrankaArm:
             damping=np.repeat([gains.DAMPING_NS_M, gains.DAMPING_NMS_RAD], 3),
             translational_error_clip=np.full(3, self.config.error_clip_m),
             rotational_error_clip=np.full(3, gains.ERROR_CLIP_RAD),
+            posture_task=PostureTask(np.array(HOME_Q), self.config.posture_nm_rad),
         )
 
     def track_joints(self) -> None:
