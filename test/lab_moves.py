@@ -22,16 +22,21 @@ def paced(seconds: float) -> Iterator[float]:
 
 
 def go_home(arm: FrankaArm) -> float:
-    """Back to the home joints by joint impedance; returns how far off it ended."""
+    """Returns how far off it ended."""
+    return go_to(arm, np.array(HOME_Q))
+
+
+def go_to(arm: FrankaArm, goal: np.ndarray) -> float:
+    """To these joints by joint impedance, and held there by the hand; returns how far off it ended."""
     if arm.read().mode == "Reflex":
         arm.recover()
     arm.track_joints()
-    move = JointMove(arm.read().q, np.array(HOME_Q))
+    move = JointMove(arm.read().q, goal)
     for since_s in paced(move.seconds + 0.4):
         arm.set_joint_target(*move.at(since_s))
         assert arm.fault() == ""
     arm.track()
-    return float(np.abs(arm.read().q - HOME_Q).max())
+    return float(np.abs(arm.read().q - goal).max())
 
 
 def glide(arm: FrankaArm, xyz: tuple[float, float, float], seconds: float) -> str:

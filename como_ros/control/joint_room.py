@@ -56,10 +56,18 @@ def _share(limits: RobotLimits, q: np.ndarray, twist: np.ndarray) -> tuple[float
 
 
 def _softly(rate: np.ndarray, last: np.ndarray, dt_s: float, most: Briskness) -> tuple[float, float]:
-    """The shares below which slowing down would brake harder than the arm may."""
-    parts = ((slice(0, 3), most.linear_m_s2), (slice(3, 6), most.angular_rad_s2))
+    """The shares below which slowing down would change speed more briskly than the arm may."""
     linear, angular = (
-        (float(np.linalg.norm(last[part])) - limit * dt_s) / max(float(np.linalg.norm(rate[part])), 1e-9)
-        for part, limit in parts
+        _least(rate[part], last[part], limit * dt_s)
+        for part, limit in ((slice(0, 3), most.linear_m_s2), (slice(3, 6), most.angular_rad_s2))
     )
-    return min(linear, 1.0), min(angular, 1.0)
+    return linear, angular
+
+
+def _least(rate: np.ndarray, last: np.ndarray, change: float) -> float:
+    """The smallest share of `rate` that lies within `change` of `last`; the nearest where none does."""
+    square, along = float(rate @ rate), float(rate @ last)
+    if square < 1e-12:
+        return 0.0
+    beyond = along**2 - square * (float(last @ last) - change**2)
+    return min(max((along - np.sqrt(max(beyond, 0.0))) / square, 0.0), 1.0)

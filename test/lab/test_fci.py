@@ -9,10 +9,12 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from lab_moves import go_home, paced
+from lab_moves import go_home, go_to, paced
 from lab_server import running_lab
 from ros_probe import wait_until
 
+from como_ros.control.homing import HOME_Q
+from como_ros.control.kinematics import jacobian
 from como_ros.drivers.franka import ArmError, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
 from como_ros.drivers.home_run import open_hand
@@ -55,6 +57,20 @@ def test_a_sine_with_twist_feed_forward_is_followed_within_4_mm(arm):
         assert arm.fault() == ""
         errors.append(np.linalg.norm(arm.read().pose7[:3] - target[:3]))
     assert np.mean(errors[100:]) < 0.004, f"mean error {np.mean(errors[100:]) * 1e3:.2f} mm"
+
+
+def test_an_elbow_that_was_turned_out_comes_back_while_the_hand_stays(arm):
+    """Left to itself it wandered until, after minutes, a joint was at its end."""
+    turn = np.linalg.svd(jacobian(np.array(HOME_Q)))[2][-1]  # what the hand does not feel
+    go_to(arm, HOME_Q + 0.4 * turn)
+    held = arm.read().pose7
+    out = abs(turn @ (arm.read().q - HOME_Q))
+    for _ in paced(3.0):
+        arm.set_target(held, np.zeros(6))
+        assert arm.fault() == ""
+    assert out > 0.35
+    assert abs(turn @ (arm.read().q - HOME_Q)) < 0.6 * out
+    assert np.linalg.norm(arm.read().pose7[:3] - held[:3]) < 0.005
 
 
 def test_an_arm_left_in_motion_can_be_connected_to_at_once(lab, arm):

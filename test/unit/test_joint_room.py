@@ -56,6 +56,22 @@ def test_it_is_slowed_no_more_harshly_than_the_arm_may_brake():
 
 
 @settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10**6))
+def test_slowing_down_for_a_joint_changes_speed_no_more_briskly_than_the_rest_of_the_servo(seed):
+    """It once did by twice as much: the turn of the way and the braking along it added up."""
+    rng, most = np.random.default_rng(seed), Briskness(8.1, 15.3)
+    last_twist = rng.normal(0, 0.6, 6)
+    steps = [
+        length * way / np.linalg.norm(way)
+        for way, length in zip(rng.normal(0, 1, (2, 3)), DT_S * np.array([8.1, 15.3]), strict=True)
+    ]
+    slowed, _, _ = asked_of(HOME, last_twist + np.concatenate(steps), last_twist=last_twist, most=most)
+    change = slowed - last_twist
+    assert np.linalg.norm(change[:3]) <= 8.1 * DT_S + 1e-6
+    assert np.linalg.norm(change[3:]) <= 15.3 * DT_S + 1e-6
+
+
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(sorted(LIMITS)))
 def test_no_motion_asks_a_joint_for_more_than_its_share(seed, robot):
     limits, rng = LIMITS[robot], np.random.default_rng(seed)
