@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # makes ros_probe importable
 from reactions import ROWS, Reactions
 from ros_domain import domain
 
+from como_ros.drivers.priority import run_like_others
+
 hypothesis.settings.register_profile("patient", deadline=None)  # a stalled machine is not a failure
 hypothesis.settings.load_profile("patient")
 
@@ -65,6 +67,17 @@ def pytest_unconfigure(config):
     sys.stderr.flush()
     if _ended:
         os._exit(_ended[0])
+
+
+@pytest.fixture(autouse=True)
+def like_others():
+    """libfranka puts the thread that connects an arm, and all it starts later, before everything else.
+
+    A browser started so spun for minutes, and the whole machine stood still.
+    """
+    run_like_others()
+    yield
+    run_like_others()
 
 
 @pytest.fixture
