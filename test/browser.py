@@ -38,14 +38,14 @@ def chromium() -> str:
 class Browser:
     """One page; `with` ends the browser whatever happens."""
 
-    def __init__(self, folder: Path, width: int = 1280, height: int = 800) -> None:
+    def __init__(self, folder: Path, width: int = 1280, height: int = 800, scale: float = 1.0) -> None:
         self._folder = folder
         self._log = (folder / "chromium.log").open("wb")
         command = [chromium(), *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         self._count = 0
         self._socket = connect(self._page(), max_size=None)
-        self.size(width, height)
+        self.size(width, height, scale=scale)
 
     def __enter__(self) -> Browser:
         return self

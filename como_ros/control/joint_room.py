@@ -12,8 +12,7 @@ import numpy as np
 from como_ros.control.interpolation import Setpoint
 from como_ros.control.kinematics import jacobian
 from como_ros.control.limits import RobotLimits
-from como_ros.control.rotations import vector_from_matrix
-from como_ros.control.tracking import Briskness
+from como_ros.control.tracking import Briskness, rate_between
 
 SPEED_SHARE = 0.7
 """Of a joint's speed: an arm that has fallen behind its set-points follows faster than they went."""
@@ -27,11 +26,8 @@ def slow_down(
     limits: RobotLimits, q: np.ndarray, wanted: Setpoint, last: Setpoint, dt_s: float, most: Briskness
 ) -> tuple[Setpoint, str]:
     """As far towards the wanted set-point as the joints can go, and why not all the way, or nothing."""
-    turn = vector_from_matrix(wanted.rotation @ last.rotation.T)
-    rate = np.concatenate([wanted.pose7[:3] - last.pose7[:3], turn]) / dt_s
+    rate = rate_between(last, wanted, dt_s)
     share, joint = _share(limits, q, rate)
-    if share >= 1.0:
-        return wanted, ""
     share = max(share, *_softly(rate, last.twist, dt_s, most))
     if share >= 1.0:
         return wanted, ""

@@ -9,7 +9,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from como_ros.control.rotations import matrix_from_vector, xyzw_from_matrix
+from como_ros.control.rotations import xyzw_from_matrix
 
 DH = (
     (0.0, 0.333, 0.0),
@@ -30,25 +30,26 @@ def link_frames(q: np.ndarray) -> np.ndarray:
     frames = [np.eye(4)]
     for (a, d, alpha), angle in zip(DH, q, strict=True):
         frames.append(frames[-1] @ _joint(a, d, alpha, float(angle)))
-    hand = np.eye(4)
-    hand[:3, :3] = matrix_from_vector(np.array([0.0, 0.0, HAND_TURN_RAD]))
-    hand[2, 3] = FLANGE_M
-    frames.append(frames[-1] @ hand)
+    frames.append(frames[-1] @ _joint(0.0, FLANGE_M, 0.0, HAND_TURN_RAD))
     return np.array(frames)
 
 
 def ee_pose7(q: np.ndarray) -> np.ndarray:
     """(7,) joint angles -> (7,) pose of the point between the finger tips."""
     hand = link_frames(q)[-1]
-    return np.concatenate([hand[:3, 3] + TCP_M * hand[:3, 2], xyzw_from_matrix(hand[:3, :3])])
+    return np.concatenate([_tip(hand), xyzw_from_matrix(hand[:3, :3])])
 
 
 def jacobian(q: np.ndarray) -> np.ndarray:
     """(6, 7) m/s and rad/s of the point between the finger tips, in the base, a rad/s of each joint."""
     frames = link_frames(q)
-    axes, hand = frames[1:8, :3, 2], frames[8]
-    levers = hand[:3, 3] + TCP_M * hand[:3, 2] - frames[1:8, :3, 3]
+    axes, levers = frames[1:8, :3, 2], _tip(frames[8]) - frames[1:8, :3, 3]
     return np.concatenate([np.cross(axes, levers).T, axes.T])
+
+
+def _tip(hand: np.ndarray) -> np.ndarray:
+    """Between the finger tips, from the hand's frame."""
+    return np.asarray(hand[:3, 3] + TCP_M * hand[:3, 2])
 
 
 def _joint(a: float, d: float, alpha: float, theta: float) -> np.ndarray:

@@ -75,7 +75,9 @@ class OperatorPath:
         moment_ns = self._play(now_ns)
         for before, after in pairwise(self._poses):
             if before.stamp_ns <= moment_ns < after.stamp_ns:
-                twist = _rate(before.setpoint, after.setpoint, (after.stamp_ns - before.stamp_ns) / 1e9)
+                twist = rate_between(
+                    before.setpoint, after.setpoint, (after.stamp_ns - before.stamp_ns) / 1e9
+                )
                 passed_s = (moment_ns - before.stamp_ns) / 1e9
                 return Setpoint(before.setpoint.pose7, twist).after(passed_s)
         return (self._poses[0] if moment_ns < self._poses[0].stamp_ns else self._poses[-1]).setpoint
@@ -122,7 +124,7 @@ def ease(
     config: TrackingConfig, goal: Setpoint, last: Setpoint, dt_s: float, fastest: Speeds, most: Briskness
 ) -> Setpoint:
     """The goal itself where the arm can be there in time, else the next step of an approach to it."""
-    mean = _rate(last, goal, dt_s)
+    mean = rate_between(last, goal, dt_s)
     for rate in (mean, goal.twist):
         change = rate - last.twist
         if _length(change[:3]) > most.linear_m_s2 * dt_s or _length(change[3:]) > most.angular_rad_s2 * dt_s:
@@ -158,7 +160,8 @@ def _length(v: np.ndarray) -> float:
     return float(np.linalg.norm(v))
 
 
-def _rate(a: Setpoint, b: Setpoint, span_s: float) -> np.ndarray:
+def rate_between(a: Setpoint, b: Setpoint, span_s: float) -> np.ndarray:
+    """(6,) the steady twist that leads from one pose to the other in that time."""
     turn = vector_from_matrix(b.rotation @ a.rotation.T)
     return np.concatenate([b.pose7[:3] - a.pose7[:3], turn]) / span_s
 

@@ -56,8 +56,7 @@ def make_demos(
     """
     if episodes < 1:
         raise ComoError(f"--episodes must be at least 1, got {episodes}")
-    for end in (seed, seed + episodes - 1):
-        get_task(task).sample(end, spread)  # refuse a wrong name or seed here, before workers start
+    get_task(task).require_seeds(seed, episodes, spread)
     require_workers(workers)
     if out.exists() and any(out.iterdir()):
         raise ComoError(f"{out} is not empty; give a new folder with --out")

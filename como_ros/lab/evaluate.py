@@ -62,8 +62,7 @@ def evaluate(
     """Run `episodes` consecutive seeds and count; result of `como evaluate`."""
     if episodes < 1:
         raise ComoError(f"--episodes must be at least 1, got {episodes}")
-    for end in (seed, seed + episodes - 1):
-        get_task(task).sample(end, config.spread)
+    get_task(task).require_seeds(seed, episodes, config.spread)
     load(bundle)  # refuse a bad bundle here, once, before workers start
     jobs = [(bundle, task, seed + i, config) for i in range(episodes)]
     rows = []

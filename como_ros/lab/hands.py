@@ -68,8 +68,7 @@ def make_videos(
         raise ComoError(f"--clips must be at least 1, got {clips}")
     config.check()
     known = get_task(task)
-    for end in (seed, seed + clips - 1):
-        known.sample(end, config.spread)  # refuse a wrong name or seed here, before workers start
+    known.require_seeds(seed, clips, config.spread)
     require_workers(workers)
     if out.exists() and any(out.iterdir()):
         raise ComoError(f"{out} is not empty; give a new folder with --out")

@@ -161,10 +161,9 @@ def test_a_person_starts_drags_the_gizmo_and_keeps_the_episode(probe, tmp_path):
     before = children()
     with (
         graph_up("teleop", deployment, out / "logs"),
-        Browser(tmp_path, *WORKING) as browser,
+        Browser(tmp_path, *WORKING, COARSE) as browser,
         unless_sluggish(browser),
     ):
-        browser.size(*WORKING, scale=COARSE)
         opens(browser, f"http://127.0.0.1:{port}/")
         browser.js(GAPS)
         person = Person(browser, poses)

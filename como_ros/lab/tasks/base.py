@@ -73,6 +73,11 @@ class Task(ABC):
     def sample(self, seed: int, spread: str = "training") -> Layout:
         """The initial state of a seed."""
 
+    def require_seeds(self, first: int, count: int, spread: str) -> None:
+        """Refuse a wrong seed or range of a run before its workers start."""
+        for end in (first, first + count - 1):
+            self.sample(end, spread)
+
     @abstractmethod
     def success(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[bool, str]:
         """(done, why not)."""
