@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from como_ros.control.limits import RobotLimits
+from como_ros.control.mandate import INACTIVE
 from como_ros.control.servo import Servo
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.supervision import READY, TELEOP, in_words
@@ -32,6 +33,8 @@ class _Wanted:
     since_ns: int
 
     def waits(self, servo: Servo | None, now_ns: int) -> bool:
+        if servo is not None and servo.mandate.inactive:
+            return False
         heard = servo is not None and servo.mandate.state
         return now_ns < self.since_ns + (HEARSAY_NS if heard else UNHEARD_NS)
 
@@ -72,6 +75,8 @@ class Errands:
     def _begin(
         self, one: _Wanted, arm: FrankaArm | None, servo: Servo | None, mode: str, now_ns: int
     ) -> None:
+        if servo is not None and servo.mandate.inactive:
+            raise ComoError(f"{one.kind} refused: {INACTIVE}")
         if arm is None or servo is None or mode != TRACKING or self.mode or not _may(one.kind, servo):
             said = (servo.mandate.state if servo else "") or "nothing"
             raise ComoError(

@@ -2,14 +2,12 @@
 
 import sys
 import time
-from contextlib import suppress
 
 import numpy as np
 import pytest
 from arm_drive import Person, until
 from arm_station import STAYS_M, Station
 from lab_server import running_lab
-from ros_probe import wait_until
 
 from como_ros import wire
 from como_ros.drivers.arm_loop import ArmLoop, LoopConfig
@@ -44,17 +42,6 @@ def place(client) -> np.ndarray:
     return np.array(client.truth()["ee"][:3])
 
 
-def arms_until_it_guides(station: Station, probe) -> None:
-    """A device that has not found everybody yet lets the first arming lapse; a person arms again."""
-    for _ in range(3):
-        probe.call("/supervisor/release")
-        probe.call("/supervisor/teleop")
-        with suppress(AssertionError):
-            wait_until(lambda: (said := station.arm_status()) and said.message.startswith("guiding"), "", 5.0)
-            return
-    station.told(lambda text: text.startswith("guiding"))
-
-
 def test_a_hand_leads_the_arm_its_way_is_what_is_commanded_and_letting_go_leaves_it_standing(
     lab, guest, probe, processes, reaction
 ):
@@ -63,7 +50,9 @@ def test_a_hand_leads_the_arm_its_way_is_what_is_commanded_and_letting_go_leaves
     processes.run([sys.executable, "-c", LED])
     station.wait(lambda: probe.node.count_clients("/arm/guide"), "the device")
     time.sleep(1.0)  # and it has found the arm's services itself
-    arms_until_it_guides(station, probe)
+    probe.call("/supervisor/release")
+    probe.call("/supervisor/teleop")
+    station.told(lambda text: text.startswith("guiding"))
     before = place(client)
     time.sleep(3.0)
     assert np.linalg.norm(place(client) - before) < DRIFT_M
