@@ -300,6 +300,12 @@ def _sentence(error: Exception) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the exit code is 0, 2 for what the user can mend, 130 when interrupted."""
+    code = _run(argv)
+    nodes = sys.modules.get("como_ros.nodes.pulse")  # with ROS, if this verb used it
+    return nodes.leave(code) if nodes else code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         app.cli(
             prog="como",

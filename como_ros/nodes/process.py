@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from como_ros.errors import ComoError
+from como_ros.nodes.pulse import end_when_it_stands
 from como_ros.nodes.shared_memory import own_port
 from policies.spaces import ContractError
 
@@ -39,9 +40,11 @@ def run_node(
     node: Node | None = None
     begun = False
     try:
-        with own_port():
+        with own_port() as is_ours:
             rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
             node = make()
+        if is_ours:
+            end_when_it_stands()
         executor = executor_class()
         executor.add_node(node)
         threading.Thread(target=_stop_on_signal, args=(told, executor), daemon=True).start()

@@ -75,19 +75,19 @@ def share_pictures() -> None:
 
 
 @contextmanager
-def own_port() -> Iterator[None]:
-    """While ROS begins: it reads the port from a file. The user's own profiles go first."""
+def own_port() -> Iterator[bool]:
+    """While ROS begins: it reads the port from a file. Yields whether it does: a user's own go first."""
     given = os.environ.get(VARIABLE)
     domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)
     if given not in (None, str(PROFILES)) or domain not in DOMAINS_WITH_ROOM:
-        yield
+        yield False
         return
     with tempfile.NamedTemporaryFile("w", prefix="como_dds_", suffix=".xml") as file:
         file.write(tuned(PROFILES.read_text() if given else PLAIN, os.getpid()))
         file.flush()
         os.environ[VARIABLE] = file.name
         try:
-            yield
+            yield True
         finally:
             os.environ.pop(VARIABLE)
 

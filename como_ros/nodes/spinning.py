@@ -11,6 +11,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from como_ros.nodes import pulse
 from como_ros.nodes.shared_memory import own_port
 
 
@@ -35,5 +36,8 @@ class Spinning:
     ) -> None:
         self._executor.shutdown()
         self._thread.join(timeout=5.0)
+        if not pulse.runs():
+            pulse.abandon(self)
+            return
         self._node.destroy_node()
         self._context.try_shutdown()
