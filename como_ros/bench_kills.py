@@ -11,7 +11,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from policies.spaces import EVALUATION_SEEDS_FROM
 TASK = "pick_place"
 VICTIMS = ("policy", "teleop", "supervisor", "camera", "recorder", "arm")
 MOVING_M_S, MOVING_WITHIN_S = 0.05, 15.0
+ARMINGS, ARMED_TWICE_SHARE = 3, 0.1
+"""A start that a node refuses for the moment is made once more, as a person would; few may need that."""
 WATCHED_S, PERIOD_S = 1.5, 0.005
 AT_REST_M = 0.005
 """An impedance swings a little about where it holds."""
@@ -46,6 +48,8 @@ class Round:
     """What one kill did."""
 
     victim: str
+    armings: int
+    """How often the arm had to be armed until it moved."""
     speed_m_s: float
     still_s: float
     """From the kill until the set-point stood; an arm that was killed has none."""
@@ -111,10 +115,18 @@ class _Bench:
         time.sleep(window_s)
         return float(np.linalg.norm(self._place() - before)) / (time.monotonic() - begun)
 
+    def _moving(self, victim: str, seed: int, say: Callable[[str], None]) -> tuple[int, float]:
+        """How often it was armed, and how fast the arm moves."""
+        for armings in range(1, ARMINGS + 1):
+            if speed := self.drives(seed, TELEOP if victim == "teleop" else POLICY):
+                return armings, speed
+            still = f"the arm does not move before the {victim} is killed; {self._said()}"
+            say(f"{still}; the {victim}'s last words: {self._running.last_words(victim)}")
+            self._end_episode()
+        raise ComoError(f"armed {ARMINGS} times, {still}")
+
     def round(self, victim: str, seed: int, say: Callable[[str], None]) -> Round:
-        speed = self.drives(seed, TELEOP if victim == "teleop" else POLICY)
-        if not speed:
-            raise ComoError(f"the arm does not move before the {victim} is killed; {self._said()}")
+        armings, speed = self._moving(victim, seed, say)
         auto_cleared = self._cleared()
         killed_ns, pid = time.time_ns(), self._running.pid(victim)
         os.kill(pid, signal.SIGKILL)
@@ -125,6 +137,7 @@ class _Bench:
         faulted = self._station.figures("arm").get("mode") == "fault"
         row = Round(
             victim,
+            armings,
             speed,
             still_s,
             _rest_s(stamps, places),
@@ -204,12 +217,17 @@ def _rows(done: list[Round], went_on: float) -> list[dict[str, Any]]:
         at_most("K6", "metres moved by itself afterwards", max(r.moved_m for r in done), AT_REST_M),
         at_most("K7", "faults that the kill does not explain", sum(r.faults for r in done), 0),
         at_least("K8", "speed once more after the last round, m/s", went_on, MOVING_M_S),
+        at_most("K9", "share of rounds armed twice", _mean(r.armings > 1 for r in done), ARMED_TWICE_SHARE),
     ]
     if arms:
         rows.append(
             at_most("K5", "until an arm rests whose node was killed, s", _worst(arms, "rest_s"), ARM_S)
         )
     return rows
+
+
+def _mean(flags: Iterable[bool]) -> float:
+    return statistics.fmean(flags)
 
 
 def _median(rows: list[Round], name: str) -> float:

@@ -92,12 +92,13 @@ class Running:
         """Start a node that has ended once more where that is allowed; else raise with its last words."""
         for place, (process, child) in enumerate(self._started):
             if (code := child.poll()) is not None:
-                ended = f"{process.name} ended with code {code}, saying: {self._last_words(process.name)}"
+                ended = f"{process.name} ended with code {code}, saying: {self.last_words(process.name)}"
                 self._require_another_try(process, ended)
                 self._started[place] = process, self._spawn(process, "ab")
                 self.on_restart(process.name, ended)
 
-    def _last_words(self, name: str) -> str:
+    def last_words(self, name: str) -> str:
+        """The end of its log."""
         lines = self.log(name).read_text(errors="replace").strip().splitlines()
         return f"{lines[-1] if lines else 'nothing'} (whole log: {self.log(name)})"
 
