@@ -41,10 +41,10 @@ def run_node(
     begun = False
     try:
         with own_port() as is_ours:
+            if is_ours:  # before a node connects an arm: at its priority others would seem to stand
+                end_when_it_stands()
             rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
             node = make()
-        if is_ours:
-            end_when_it_stands()
         executor = executor_class()
         executor.add_node(node)
         threading.Thread(target=_stop_on_signal, args=(told, executor), daemon=True).start()
