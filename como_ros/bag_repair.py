@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from como_ros import wire
-from como_ros.bag_meta import METADATA, bag_information, message_counts, read_meta, recordings
+from como_ros import bags, wire
+from como_ros.bag_meta import METADATA, STORED, bag_information, message_counts, read_meta, recordings
 from como_ros.bag_writer import BagError, EpisodeWriter
-from como_ros.mcap import Mcap, McapError, RawMessage, ends_whole
+from como_ros.mcap import RawMessage, ends_whole
 
 ASIDE = "unrepaired"
 """Folder beside the episodes that takes the originals."""
@@ -22,9 +22,10 @@ SETTLED_S = 5.0
 
 
 def needs_repair(episode: Path) -> bool:
-    """Never closed, or an MCAP file without its end or with a damaged middle. SQLite mends itself."""
-    files = list(episode.glob("*.mcap"))
-    if not files or not (episode / METADATA).exists() or not all(map(ends_whole, files)):
+    """Never closed, or a file without its end or with a damaged middle."""
+    files = [file for file in episode.iterdir() if file.suffix in STORED]
+    cut = not all(ends_whole(file) for file in files if file.suffix == ".mcap")
+    if not files or cut or not (episode / METADATA).exists():
         return bool(files)
     return any(isinstance(raw, str) for raw in _whole(episode))
 
@@ -32,7 +33,7 @@ def needs_repair(episode: Path) -> bool:
 def repair(episode: Path, settled_s: float = SETTLED_S) -> str:
     """Put a whole bag of the messages that still read in the episode's place; says what was kept."""
     episode = Path(episode).absolute()
-    age_s = time.time() - max(file.stat().st_mtime for file in episode.glob("*.mcap"))
+    age_s = time.time() - max(file.stat().st_mtime for file in episode.iterdir())
     if age_s < settled_s:
         raise BagError(
             f"{episode} changed {age_s:.1f} s ago and may still be recorded; stop the recorder first"
@@ -78,6 +79,6 @@ def _whole(episode: Path) -> Iterator[RawMessage | str]:
     """The messages of every file up to its damage, and what that damage is."""
     for file in recordings(episode, None):
         try:
-            yield from Mcap(file).messages()
-        except McapError as error:
+            yield from bags.stored_messages(file)
+        except BagError as error:
             yield str(error)

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from backports import zstd
+
 from como_ros import wire
 from como_ros.bag_meta import (
     EpisodeMeta,
@@ -41,10 +43,15 @@ __all__ = [
     "read_events",
     "read_meta",
     "read_raw",
+    "stored_messages",
 ]
 
 LATE_NS = 1_000_000_000
 """How much later than others a message may arrive and still be put in its place."""
+
+
+_PACKED = b"\x28\xb5\x2f\xfd"
+"""How a zstd frame begins; no message does."""
 
 
 class Arrival(NamedTuple):
@@ -69,9 +76,7 @@ def read_raw(path: Path) -> Iterator[tuple[Path, RawMessage]]:
 def _stored(path: Path, info: dict[str, Any] | None) -> Iterator[tuple[Path, RawMessage]]:
     found: Counter[str] = Counter()
     for file in recordings(path, info):
-        packing = str((info or {}).get("compression_mode") or "")
-        stored = Mcap(file) if file.suffix == ".mcap" else SqliteBag(file, packing)
-        for raw in stored.messages():
+        for raw in stored_messages(file):
             found[raw.channel.topic] += 1
             yield file, raw
     if info is not None and found != (told := message_counts(info)):
@@ -81,6 +86,20 @@ def _stored(path: Path, info: dict[str, Any] | None) -> Iterator[tuple[Path, Raw
             f"{path} holds other messages than its metadata says ({listed}); part of it is damaged, "
             "copy it anew or leave the episode out"
         )
+
+
+def stored_messages(file: Path) -> Iterator[RawMessage]:
+    """The messages of one file as they crossed the wire, also where rosbag2 packed each by itself."""
+    for raw in (Mcap(file) if file.suffix == ".mcap" else SqliteBag(file)).messages():
+        yield _unpacked(file, raw) if raw.cdr[: len(_PACKED)] == _PACKED else raw
+
+
+def _unpacked(file: Path, raw: RawMessage) -> RawMessage:
+    try:
+        return raw._replace(cdr=zstd.decompress(raw.cdr))
+    except zstd.ZstdError as error:
+        where = f"{file}: {raw.channel.topic} at {raw.log_ns} ns"
+        raise BagError(f"{where} cannot be decompressed ({error}); leave it out") from error
 
 
 def read_arrivals(

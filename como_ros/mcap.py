@@ -30,8 +30,9 @@ _LATEST_NS = (1 << 63) - 1
 _DATA_END_BYTES = 4
 _HEADER_BYTES = 256
 """More than any header takes."""
-_PARTIAL_BYTES = 1 << 20
-"""No record but a chunk is longer: one that claims to be, at the end of a file, has a damaged length."""
+_PARTIAL_BYTES, _PARTIAL_MESSAGE_BYTES = 1 << 20, 64 << 20
+"""No record but a chunk is longer, and no message outside of one, which may be a picture: what claims to be,
+at the end of a file, has a damaged length."""
 
 
 class McapError(BagError):
@@ -175,7 +176,8 @@ def _own_length(opcode: int, body: memoryview, length: int) -> int:
             return _text(body, _text(body, 0)[1])[1]
     except (struct.error, UnicodeDecodeError):
         return -1
-    return length if opcode == _CHUNK or length <= _PARTIAL_BYTES else -1
+    most = _PARTIAL_MESSAGE_BYTES if opcode == _MESSAGE else _PARTIAL_BYTES
+    return length if opcode == _CHUNK or length <= most else -1
 
 
 def _unpack_chunk(chunk: memoryview) -> bytes | memoryview:

@@ -11,13 +11,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from backports import zstd
-
 from como_ros.errors import BagError
 from como_ros.mcap import Channel, RawMessage
-
-PACKED = "message"
-"""Value of `compression_mode` where every message is a zstd frame of its own."""
 
 
 class SqliteError(BagError):
@@ -27,9 +22,8 @@ class SqliteError(BagError):
 class SqliteBag:
     """One file."""
 
-    def __init__(self, path: Path, compression_mode: str = "") -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._packed = compression_mode.lower() == PACKED
 
     def messages(self) -> Iterator[RawMessage]:
         unchanging = "" if self.path.with_name(f"{self.path.name}-wal").exists() else "&immutable=1"
@@ -46,11 +40,7 @@ class SqliteBag:
     def _message(self, channel: Channel | None, log_ns: object, data: object) -> RawMessage:
         if channel is None or not isinstance(log_ns, int) or not isinstance(data, bytes):
             raise SqliteError(f"{self.path} is damaged: a row at {log_ns!r} ns is no message; leave it out")
-        try:
-            return RawMessage(channel, log_ns, zstd.decompress(data) if self._packed else data)
-        except zstd.ZstdError as error:
-            where = f"{self.path}: {channel.topic} at {log_ns} ns"
-            raise SqliteError(f"{where} cannot be decompressed ({error}); leave it out") from error
+        return RawMessage(channel, log_ns, data)
 
 
 def _channels(database: sqlite3.Connection) -> dict[int, Channel]:

@@ -56,9 +56,11 @@ def recording(episode: Path) -> Path:
     return next(episode.glob("*.mcap"))
 
 
-def as_sqlite(episode: Path, folder: Path, packed: bool = False) -> Path:
-    """The same episode as `ros2 bag convert` to sqlite3 would leave it."""
-    writer = Writer(folder, version=9, storage_plugin=StoragePlugin.SQLITE3)
+def as_sqlite(
+    episode: Path, folder: Path, packed: bool = False, plugin: StoragePlugin = StoragePlugin.SQLITE3
+) -> Path:
+    """The same episode as `ros2 bag convert` would leave it, each message a zstd frame where `packed`."""
+    writer = Writer(folder, version=9, storage_plugin=plugin)
     if packed:
         writer.set_compression(CompressionMode.MESSAGE, CompressionFormat.ZSTD)
     with writer:

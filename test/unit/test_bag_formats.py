@@ -1,9 +1,12 @@
 """Bags that others wrote: SQLite, split files, other versions of a message type."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from bag_messages import CONTRACT, START_NS, as_sqlite, image, joints, messages, recording, write_episode
+from mcap.writer import Writer as McapWriter
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -50,6 +53,38 @@ def test_a_sqlite_bag_reads_as_the_mcap_it_was_made_from(tmp_path, episode, pack
     assert bags.episodes(tmp_path) == [episode, converted]
     assert seen(converted) == seen(episode)
     assert bags.read_meta(converted).contract == CONTRACT
+
+
+def test_an_mcap_bag_whose_messages_are_packed_one_by_one_reads_as_others_do(tmp_path, episode):
+    packed = as_sqlite(episode, tmp_path / "packed", packed=True, plugin=StoragePlugin.MCAP)
+    assert "compression_mode: message" in (packed / "metadata.yaml").read_text()
+    assert seen(packed) == seen(episode)
+
+
+def test_a_packed_message_that_is_damaged_is_refused_by_topic_and_time(tmp_path, episode):
+    database = next(as_sqlite(episode, tmp_path / "packed", packed=True).glob("*.db3"))
+    with closing(sqlite3.connect(database)) as rows:
+        rows.execute("UPDATE messages SET data = substr(data, 1, 20) WHERE id = 3")
+        rows.commit()
+    with pytest.raises(bags.BagError, match=r"/arm/\w+ at \d+ ns cannot be decompressed"):
+        seen(tmp_path / "packed")
+
+
+def test_a_bag_without_chunks_that_was_cut_inside_a_large_picture_reads_up_to_it(tmp_path):
+    """Any other recorder may write so: `ros2 bag record --storage-preset-profile fastwrite`."""
+    with (tmp_path / "e.mcap").open("wb") as file:
+        writer = McapWriter(file, use_chunking=False)
+        writer.start("ros2")
+        kind = "sensor_msgs/msg/Image"
+        definition = TYPES.generate_msgdef(kind, ros_version=2)[0].encode()
+        topic = "/front/color/image_raw"
+        channel = writer.register_channel(topic, "cdr", writer.register_schema(kind, "ros2msg", definition))
+        for stamp_ns in (START_NS, START_NS + 1):
+            writer.add_message(channel, stamp_ns, bytes(serialize(image(0, stamp_ns, 640))), stamp_ns)
+        writer.finish()
+    whole = recording(tmp_path).read_bytes()
+    recording(tmp_path).write_bytes(whole[: len(whole) * 3 // 4])
+    assert [row[0] for row in seen(tmp_path)] == [START_NS]
 
 
 @pytest.mark.parametrize("kept", [0.05, 0.5, 0.99])

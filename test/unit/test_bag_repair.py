@@ -1,5 +1,6 @@
 """What a killed recorder or a cut file left behind becomes a bag that every reader opens."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,12 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from bag_messages import CONTRACT, START_NS, joints, messages, recording, write_episode
+from bag_messages import CONTRACT, START_NS, as_sqlite, joints, messages, recording, write_episode
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
 from como_ros import bags
 from como_ros.bag_checks import run_check
+from como_ros.bag_meta import custom_data
 from como_ros.bag_repair import ASIDE, needs_repair, repair
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -100,6 +102,18 @@ def test_damage_in_the_middle_keeps_what_comes_before_and_names_it(tmp_path):
     assert needs_repair(episode)
     assert "the chunk is damaged" in repair(old(episode))
     assert 0 < len(stamps(episode)) < len(messages())
+
+
+def test_a_killed_sqlite_recording_is_mended_as_well(tmp_path):
+    """`como bags check` sends everybody to --repair, which did nothing with it."""
+    episode = as_sqlite(write_episode(tmp_path / "whole", seconds=0.2), tmp_path / "in" / "e", packed=True)
+    (episode / "unfinished.json").write_text(json.dumps(custom_data(episode)[0]))
+    (episode / "metadata.yaml").unlink()
+    found = stamps(old(episode))
+    assert "--repair" in run_check(tmp_path / "in")["episodes"][0]["problems"][0]
+    (row,) = run_check(tmp_path / "in", repair=True)["episodes"]
+    assert (row["ok"], row["repaired"].partition(" messages")[0]) == (True, str(len(found)))
+    assert stamps(episode) == found
 
 
 def test_the_original_is_moved_aside_unchanged(tmp_path):
