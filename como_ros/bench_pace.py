@@ -120,7 +120,7 @@ def _follow(seconds: float) -> Counts:
         if now_ns - chunk_ns > CHUNK_EVERY_NS:
             chunk_ns = now_ns
             servo.command_chunk(now_ns + POSE_NS * np.arange(POSES), dance.chunk(now_ns), now_ns)
-        pace.sent(servo.tick(now_ns), servo.driver)
+        pace.sent(servo.tick(now_ns), now_ns, servo.driver)
         if now_ns - begun_ns > seconds * 1e9:
             stop.set()
     return pace.rounds, pace.late, pace.missed

@@ -237,7 +237,7 @@ class ArmLoop:
         elif self._errands.is_over(arm, self.servo, now_ns):
             self._take(arm, now_ns)  # may raise; then the fault answers whoever waits
             self._errands.end()
-        self.pace.sent(setpoint, self.servo.driver)
+        self.pace.sent(setpoint, now_ns, self.servo.driver)
         self.hand.obey(self.servo.halted, self.servo.width(now_ns))
 
     def _listen(self, state: ArmState, now_ns: int) -> None:

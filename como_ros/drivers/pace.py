@@ -34,15 +34,16 @@ class Pace:
     yielded_ns: int = 0
     """System time of the first set-point that was not the policy's any more; 0 before it has driven."""
     peaks: Peaks = field(default_factory=Peaks)
-    """Of all set-points sent."""
-    _sent_s: float = field(default_factory=time.monotonic)
+    """Of all set-points sent, by the times that they were made for; how late they left is counted apart."""
+    _sent_ns: int = 0
 
     def begin(self, late_ns: int) -> None:
         self.rounds += 1
         self.late += late_ns > 2_000_000
         self.worst_late_ms = max(self.worst_late_ms, late_ns / 1e6)
 
-    def sent(self, setpoint: Setpoint, driver: str = "") -> None:
+    def sent(self, setpoint: Setpoint, now_ns: int, driver: str = "") -> None:
+        """A set-point made for `now_ns`."""
         linear, angular = (float(np.linalg.norm(part)) for part in (setpoint.twist[:3], setpoint.twist[3:]))
         moving = linear > STILL_M_S or angular > STILL_RAD_S
         if self.moving and not moving:
@@ -51,9 +52,8 @@ class Pace:
         if self.driver == POLICY != driver:
             self.yielded_ns = time.time_ns()
         self.driver = driver
-        now_s = time.monotonic()
-        self.peaks.add(setpoint.twist, now_s - self._sent_s)
-        self._sent_s = now_s
+        self.peaks.add(setpoint.twist, (now_ns - self._sent_ns) / 1e9)
+        self._sent_ns = now_ns
 
 
 def beats(
