@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from como_ros import bags, wire
 from como_ros.bag_writer import BagError, EpisodeWriter
 from como_ros.errors import ComoError
 from como_ros.mcap import RawMessage
+from como_ros.runs import alone_in_new
 from policies.timeline import EE_POSE, JOINTS
 
 STILL_M, STILL_RAD, STILL_WIDTH_M = 0.003, 0.02, 0.002
@@ -42,9 +44,8 @@ def run_trim(folder: Path, out: Path | None = None) -> dict[str, Any]:
     found = bags.episodes(folder)
     if not found:
         raise BagError(f"{folder} holds no episodes; give an episode or a folder of them")
-    if out is not None and out.exists() and any(out.iterdir()):
-        raise BagError(f"{out} is not empty; give a new folder with --out")
-    rows = [_row(path, out) for path in found]
+    with nullcontext() if out is None else alone_in_new(out):
+        rows = [_row(path, out) for path in found]
     idle_s = sum(row["lead_s"] + row["tail_s"] for row in rows if not row["problem"])
     return {"episodes": len(rows), "idle_s": idle_s, "rows": rows}
 

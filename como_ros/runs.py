@@ -30,6 +30,15 @@ def alone_in(folder: Path, waits: bool = False) -> Iterator[None]:
         os.close(claim)
 
 
+@contextmanager
+def alone_in_new(folder: Path) -> Iterator[None]:
+    """As `alone_in`; what another run has put into the folder meanwhile is refused, not mixed with ours."""
+    with alone_in(folder):
+        if any(folder.iterdir()):
+            raise ComoError(f"{folder} is not empty; give a new folder with --out")
+        yield
+
+
 def _hold(claim: int, folder: Path, waits: bool) -> None:
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)

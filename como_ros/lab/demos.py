@@ -22,7 +22,7 @@ from como_ros.lab.fast import FastLab
 from como_ros.lab.render import intrinsics
 from como_ros.lab.tasks import get_task
 from como_ros.lab.workers import over_processes, require_workers
-from como_ros.runs import alone_in
+from como_ros.runs import alone_in_new
 from policies.spaces import Contract
 
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -58,12 +58,10 @@ def make_demos(
         raise ComoError(f"--episodes must be at least 1, got {episodes}")
     get_task(task).require_seeds(seed, episodes, spread)
     require_workers(workers)
-    if out.exists() and any(out.iterdir()):
-        raise ComoError(f"{out} is not empty; give a new folder with --out")
     folders = [out / f"episode_{i:06d}" for i in range(episodes)]
     jobs = [_Job(task, seed + i, folder, spread, cameras) for i, folder in enumerate(folders)]
     started = time.monotonic()
-    with alone_in(out):
+    with alone_in_new(out):
         rows = list(over_processes(_record, jobs, workers))
     simulated = sum(row["seconds"] for row in rows)
     return {

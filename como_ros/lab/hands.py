@@ -20,7 +20,7 @@ from como_ros.lab.hand_scene import TOWARDS_ELBOW, HandScene
 from como_ros.lab.operator import Plan
 from como_ros.lab.tasks import get_task
 from como_ros.lab.workers import over_processes, require_workers
-from como_ros.runs import alone_in
+from como_ros.runs import alone_in_new
 
 FPS = (10, 30)
 SIZES_PX = (32, 480)
@@ -70,11 +70,9 @@ def make_videos(
     known = get_task(task)
     known.require_seeds(seed, clips, config.spread)
     require_workers(workers)
-    if out.exists() and any(out.iterdir()):
-        raise ComoError(f"{out} is not empty; give a new folder with --out")
     jobs = [_Job(task, clip, out, config) for clip in range(seed, seed + clips)]
     words = {f"{job.name}.mp4": known.sample(job.seed, config.spread).instruction for job in jobs}
-    with alone_in(out):
+    with alone_in_new(out):
         _truth_folder(out).mkdir(parents=True, exist_ok=True)
         told = {"config": asdict(config), "instructions": words}
         (out / "index.json").write_text(json.dumps(told, indent=1))

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from como_ros.errors import ComoError
-from como_ros.runs import alone_in, made_once
+from como_ros.runs import alone_in, alone_in_new, made_once
 
 HOLDS = """
 import sys, time
@@ -46,6 +46,19 @@ def test_a_folder_in_which_a_run_works_is_refused_until_that_run_is_gone_even_ki
         other.wait()
     with alone_in(tmp_path / "out"):
         assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_another_run_made_meanwhile_is_found_once_the_folder_is_held(tmp_path):
+    """Looked at before it was held, the folder was empty for both of two runs."""
+    with alone_in_new(tmp_path / "out"):
+        with pytest.raises(ComoError, match="another run works"), alone_in_new(tmp_path / "out"):
+            pytest.fail("two runs in one folder")
+        (tmp_path / "out" / "episode_000000").mkdir()
+    with (
+        pytest.raises(ComoError, match=r"out is not empty; give a new folder"),
+        alone_in_new(tmp_path / "out"),
+    ):
+        pytest.fail("two runs in one folder")
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path):
