@@ -137,7 +137,9 @@ def up(
         leader_port=leader_port,
         leader_calibration=leader_calibration,
     )
-    run(json, up, scenario, choices, episodes, seed, say)
+    ended = run(json, up, scenario, choices, episodes, seed, say)
+    if ended["episodes"] < episodes:
+        raise KeyboardInterrupt  # what was counted has been said and saved, and is not what was asked for
 
 
 @app.command

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from como_ros.bag_video import write_video
 from como_ros.bags import episodes as episode_folders
+from como_ros.errors import ComoError
 from como_ros.graphs import Deployment
 from como_ros.up import up
 
@@ -20,6 +21,8 @@ def run_demo(
     say: Callable[[str], None] = print,
 ) -> dict:
     """Bring everything up, run the policy, take everything down, draw what happened."""
+    if episodes < 1:
+        raise ComoError(f"--episodes must be at least 1, got {episodes}")
     before = episode_folders(out) if out.exists() else []
     say(f"bringing up lab, arm, cameras, supervisor, policy and recorder for {task}")
     result = up(

@@ -1,4 +1,7 @@
-"""The episode loop on the running graph: place the objects, drive or let the policy run, judge, count."""
+"""The episode loop on the running graph: place the objects, drive or let the policy run, judge, count.
+
+A robot without the lab's extra comes here too, so the lab's tasks are imported where a lab is asked for.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from como_ros.control.supervision import POLICY, TELEOP
 from como_ros.errors import ComoError
 from como_ros.graphs import SILENT, Deployment, graph
 from como_ros.lab.client import LabClient
-from como_ros.lab.tasks import get_task
+from policies.spaces import EVALUATION_SEEDS_FROM
 
 SETTLE_S = 0.5
 """After the objects have been placed: the cameras must have seen them."""
@@ -38,6 +41,21 @@ class Graph(Protocol):
     def message(self, node: str) -> str: ...
 
 
+def require_run(scenario: str, deployment: Deployment, episodes: int, seed: int) -> str:
+    """Refuse what cannot be run before anything is brought up; -> what is doubtful about it."""
+    if episodes < 0:
+        raise ComoError(f"--episodes must be at least 1, or 0 to stay up, got {episodes}")
+    if episodes and not deployment.lab:
+        raise ComoError("counted episodes need the lab, which resets and judges them; give --lab")
+    if deployment.lab:
+        from como_ros.lab.tasks import get_task
+
+        get_task(deployment.task).require_seeds(seed, max(episodes, 1), deployment.spread)
+    if scenario == "teleop" and seed + episodes > EVALUATION_SEEDS_FROM:
+        return f"seeds from {EVALUATION_SEEDS_FROM} on are for evaluation only: nothing is learned from them"
+    return ""
+
+
 class EpisodeLoop:
     """Episodes of one task from consecutive seeds, every one recorded and judged by the lab."""
 
@@ -50,12 +68,12 @@ class EpisodeLoop:
         say: Callable[[str], None],
     ) -> None:
         """`check` starts nodes that have ended once more, or raises."""
-        if not deployment.lab:
-            raise ComoError("counted episodes need the lab, which resets and judges them; give --lab")
+        from como_ros.lab.tasks import get_task
+
         self._station = station
         self._mode = ARMED_AS[scenario]
         self._lab = LabClient(deployment.lab_control)
-        self._task = get_task(deployment.task)
+        self._task, self._spread = get_task(deployment.task), deployment.spread
         self._nodes = [process.name for process in graph(scenario, deployment) if process.is_node]
         self._check = check
         self._say = say
@@ -77,7 +95,7 @@ class EpisodeLoop:
             )
 
     def episode(self, seed: int) -> dict[str, Any]:
-        layout = self._task.sample(seed)
+        layout = self._task.sample(seed, self._spread)
         begin(self._station, self._mode, lambda: self._prepare(layout.instruction, seed), self._say)
         begun = self._lab.status()["time"]
         self._helped = False

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from como_ros.control.limits import get_limits
-from como_ros.drivers.teleop import IN_CONSOLE
+from como_ros.drivers.teleop import IN_CONSOLE, ON_THEIR_OWN
 from como_ros.errors import ComoError
 from policies.spaces import CAMERAS, Contract
 
@@ -22,6 +22,7 @@ LAB_HOST = "127.0.0.1"
 LAB_ARM_HZ = 100.0
 """Half the arm node's own: its cores also carry the world, and fast mode sends set-points at this rate."""
 OURS, OTHERS = "ours", "others"
+LAST_PORT = 65535
 SILENT = "silent"
 """What is known of a node that has said nothing since it was started."""
 
@@ -116,10 +117,20 @@ def graph(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
     if scenario not in SCENARIOS:
         raise ComoError(f"no scenario named {scenario!r}; known scenarios: {', '.join(SCENARIOS)}")
     get_limits(deployment.robot)
+    _require_choices(deployment)
     lab = (_lab(deployment),) if deployment.lab else ()
     station = (_arm(deployment), *_camera(deployment), _node("supervisor"))
     drivers = _drivers(scenario, deployment)
     return (*lab, *station, *drivers, _recorder(deployment), *_console(scenario, deployment))
+
+
+def _require_choices(deployment: Deployment) -> None:
+    """What a process would only say once the others are up."""
+    devices = (*ON_THEIR_OWN, *IN_CONSOLE)
+    if deployment.device not in ("", *devices):
+        raise ComoError(f"no teleop device named {deployment.device!r}; known devices: {', '.join(devices)}")
+    if not 0 <= deployment.port <= LAST_PORT:
+        raise ComoError(f"port {deployment.port} is not between 0 and {LAST_PORT}; 0 takes any that is free")
 
 
 def _drivers(scenario: str, deployment: Deployment) -> tuple[Process, ...]:

@@ -18,6 +18,7 @@ import numpy as np
 from como_ros import bags
 from como_ros.bag_meta import EpisodeMeta
 from como_ros.bag_writer import BagError
+from como_ros.control.shield import ShieldConfig
 from como_ros.episodes import SETTLE_S, bring_home, is_faulted
 from como_ros.errors import ComoError
 from como_ros.graphs import OTHERS, Deployment, Process, environment, graph
@@ -30,6 +31,8 @@ NEEDED = ("lab", "arm", "supervisor")
 VERDICT_S = 2.0
 """Things may still be settling when the motion has ended."""
 MARGIN_S = 15.0
+OUTSIDE_M = 0.01
+"""An arm that leans on a wall of the workspace is no farther out."""
 ARMED_S = 3.0
 WAITING = "waiting for teleop"
 """What the replay node says before it drives."""
@@ -44,7 +47,7 @@ def run_replay(folder: Path, deployment: Deployment, say: Callable[[str], None])
     metas = [bags.read_meta(path) for path in bags.episodes(folder)]
     if not metas:
         raise BagError(f"{folder} holds no episodes; give an episode or a folder of them")
-    motions = [read_motion(meta.path) for meta in metas]
+    motions = [_within_reach(meta.path, read_motion(meta.path)) for meta in metas]
     deployment = _suited(metas, deployment)
     with (
         tempfile.TemporaryDirectory(prefix="como_replay_") as scratch,
@@ -59,6 +62,19 @@ def run_replay(folder: Path, deployment: Deployment, say: Callable[[str], None])
                 rows.append(_stopped(meta, deployment, str(error)))
             say(_sentence(rows[-1]))
     return _summary(rows)
+
+
+def _within_reach(path: Path, motion: Motion) -> Motion:
+    """No shield lets the arm go where a motion outside of the workspace begins."""
+    box, begins_m = ShieldConfig(), motion.measured.at(0.0)[:3]
+    out_m = np.abs(begins_m - np.clip(begins_m, box.box_min_m, box.box_max_m)).max()
+    if out_m > OUTSIDE_M:
+        place, low, high = (np.round(row, 3).tolist() for row in (begins_m, box.box_min_m, box.box_max_m))
+        raise BagError(
+            f"{path} begins at {place} m, outside of the workspace from {low} to {high} m, where the arm may "
+            "not go; leave the episode out"
+        )
+    return motion
 
 
 def _stopped(meta: EpisodeMeta, deployment: Deployment, why: str) -> dict[str, Any]:
@@ -103,13 +119,17 @@ def _suited(metas: list[EpisodeMeta], deployment: Deployment) -> Deployment:
     if not deployment.lab:
         return deployment
     for meta in metas:
-        if not meta.provenance.get("seed", "").isdigit() or not meta.provenance.get("task"):
+        if not meta.provenance.get("seed", "").isdecimal() or not meta.provenance.get("task"):
             raise BagError(f"{meta.path} does not say which task and seed of the lab it shows; leave it out")
     kinds = {(meta.provenance["task"], meta.provenance.get("spread") or "training") for meta in metas}
     if len(kinds) > 1:
         told = ", ".join(f"{task} ({spread})" for task, spread in sorted(kinds))
         raise BagError(f"the episodes show different tasks: {told}; replay one task at a time")
     task, spread = kinds.pop()
+    from como_ros.lab.tasks import get_task
+
+    for meta in metas:
+        get_task(task).require_seeds(int(meta.provenance["seed"]), 1, spread)
     return replace(deployment, task=task, spread=spread)
 
 

@@ -225,8 +225,10 @@ def up(
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """`como up`: run `episodes` episodes and count, or, for 0, stay up until interrupted."""
-    from como_ros.episodes import EpisodeLoop
+    from como_ros.episodes import EpisodeLoop, require_run
 
+    if doubt := require_run(scenario, deployment, episodes, seed):
+        say(doubt)
     logs = Path(deployment.out) / "logs"
     result: dict[str, Any] = {"episodes": 0, "successes": 0, "per_episode": []}
     whole = graph_up(scenario, deployment, logs, say)

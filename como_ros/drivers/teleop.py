@@ -9,6 +9,9 @@ import numpy as np
 
 OPEN_M, CLOSED_M = 0.08, 0.0
 
+ON_THEIR_OWN = ("scripted", "spacemouse", "gamepad")
+"""Devices that a process of their own drives."""
+
 IN_CONSOLE = ("gizmo", "keyboard", "gello", "guiding")
 """Devices whose deadman is held in the browser: the console's process drives them."""
 

@@ -16,7 +16,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from como_ros import wire
 from como_ros.control.supervision import POLICY, READY, TELEOP, Licence
-from como_ros.drivers.teleop import IN_CONSOLE, SERVICES, TeleopDevice
+from como_ros.drivers.teleop import IN_CONSOLE, ON_THEIR_OWN, SERVICES, TeleopDevice
 from como_ros.drivers.teleop_hand import HandDevice
 from como_ros.errors import ComoError
 from como_ros.nodes.health import Health, HealthReporter
@@ -24,8 +24,6 @@ from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import Refused, every, publisher, subscription
 
-DEVICES = ("scripted", "spacemouse", "gamepad")
-"""Driven from this process; `IN_CONSOLE` names those that the console drives."""
 FAILED = "device failed"
 STALE_S = 0.2
 """Driving starts from where the arm is, so its pose must be fresh."""
@@ -54,7 +52,7 @@ def make_device(config: TeleopConfig) -> TeleopDevice:
         from como_ros.drivers.teleop_gamepad import Gamepad
 
         return HandDevice(Gamepad)
-    known = ", ".join((*DEVICES, *IN_CONSOLE))
+    known = ", ".join((*ON_THEIR_OWN, *IN_CONSOLE))
     raise ComoError(f"no teleop device named {config.device!r} here; known devices: {known}")
 
 

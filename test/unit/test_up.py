@@ -7,16 +7,18 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from como_ros.episodes import require_run
 from como_ros.errors import ComoError
 from como_ros.graphs import Deployment, Process, environment, graph
 from como_ros.lab.fast import SETPOINT_PERIOD_S
 from como_ros.restarts import Restarts
 from como_ros.sentry import Sentry
-from como_ros.up import Running, stop_signals_interrupt
+from como_ros.up import Running, stop_signals_interrupt, up
 
 STUBBORN = """
     import signal, subprocess, sys, time
@@ -209,11 +211,48 @@ def test_arm_policy_and_recorder_are_told_which_robot_it_is(tmp_path):
             Deployment(device="gello", cameras="his"),
             "cameras 'his' are not known; known: ours, others",
         ),
+        (
+            "teleop",
+            Deployment(lab=True, device="mouse"),
+            "no teleop device named 'mouse'; known devices: scr",
+        ),
+        ("teleop", Deployment(lab=True, port=70000), "port 70000 is not between 0 and 65535"),
     ],
 )
 def test_a_choice_that_cannot_work_is_refused_with_the_remedy(scenario, deployment, sentence):
     with pytest.raises(ComoError, match=sentence):
         graph(scenario, deployment)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "episodes", "seed", "sentence"),
+    [
+        (Deployment(lab=True), -3, 0, "--episodes must be at least 1, or 0 to stay up, got -3"),
+        (Deployment(lab=True, task="juggle"), 0, 0, "no task named 'juggle'; known tasks: close_drawer"),
+        (Deployment(lab=True), 2, -1, "seed -1 is not between"),
+        (Deployment(lab=True, spread="wide"), 2, 0, "no range 'wide'; known ranges: training, held_out"),
+        (Deployment(device="gamepad", serials=("1", "2")), 2, 0, "counted episodes need the lab"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_before_anything_is_made(
+    deployment, episodes, seed, sentence, tmp_path
+):
+    """Each was said only once the whole graph was up, or not at all: -3 episodes ended with success."""
+    with pytest.raises(ComoError, match=sentence):
+        up("teleop", replace(deployment, out=str(tmp_path / "out")), episodes, seed)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_robots_side_without_the_labs_extra_brings_a_graph_up_and_replays():
+    program = "import sys, como_ros.up, como_ros.episodes, como_ros.replay; sys.exit('mujoco' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+
+
+def test_who_records_where_nothing_may_be_learned_is_told():
+    told = require_run("teleop", Deployment(lab=True), 10, 9995)
+    assert "seeds from 10000 on are for evaluation only" in told
+    assert require_run("teleop", Deployment(lab=True), 5, 9995) == ""
+    assert require_run("autonomous", Deployment(lab=True), 5, 20000) == ""
 
 
 def test_text_parameters_that_look_like_numbers_stay_text():
