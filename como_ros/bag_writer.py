@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -73,6 +75,7 @@ class EpisodeWriter:
             self._note_unfinished()
             self._storage.bio.flush()
         except OSError as error:
+            shutil.rmtree(self.path, ignore_errors=True)  # ours: of another's the writer complains itself
             raise BagError(f"cannot write {self.path} ({error.strerror}); give a folder with room") from error
         except WriterError as error:  # somebody was quicker, or a link leads nowhere
             raise BagError(f"cannot write {self.path} ({error}); give a new folder") from error
@@ -103,7 +106,12 @@ class EpisodeWriter:
         self._storage.compressor = _packed_in_a_hurry if wanted else _packed
 
     def flush(self) -> None:
-        """Close the pending chunk and hand it to the operating system, where a kill cannot reach it."""
+        """Close the pending chunk and hand it to the operating system, where a kill cannot reach it.
+
+        A file that somebody removed takes bytes as before, for nobody: that is refused.
+        """
+        if not os.fstat(self._storage.bio.fileno()).st_nlink:
+            raise BagError("its file was removed while it was recorded")
         if self._storage.chunk.msgs:
             self._storage.close_chunk()
         self._storage.bio.flush()

@@ -89,13 +89,21 @@ class Recording:
             self._closing = True
             self._change.notify()
         self._thread.join()
+        if not self.error:
+            self._close(outcome)
         if self.error:
-            raise BagError(f"{self.folder}: {self.error}; what reached the disk can be read")
+            left = "what reached the disk can be read" if self.folder.exists() else "nothing is left of it"
+            raise BagError(f"{self.folder}: {self.error}; {left}")
+
+    def _close(self, outcome: str) -> None:
         try:
+            self._writer.flush()
             lost = json.dumps(dict(self.drops))
             self._writer.close(outcome, drops=lost, flags=json.dumps(self._flags))
         except OSError as error:
-            raise BagError(f"{self.folder}: {error.strerror}; what reached the disk can be read") from error
+            self._give_up(f"the disk refused ({error.strerror})")
+        except BagError as error:
+            self._give_up(str(error))
 
     def _run(self) -> None:
         try:
@@ -169,7 +177,10 @@ class EpisodeShelf:
     def __init__(self, folder: Path, min_free_gb: float = 1.0) -> None:
         self.folder = folder
         self._min_free_gb = min_free_gb
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BagError(f"{folder} cannot be made ({error.strerror}); give another folder") from error
 
     def next_folder(self) -> Path:
         """A folder that no episode had before; refused when the disk is nearly full."""
@@ -181,7 +192,7 @@ class EpisodeShelf:
             raise BagError(
                 f"{self.folder} has {free_gb:.1f} GB left, {self._min_free_gb:.1f} needed; make room"
             )
-        taken = [*self.folder.glob("episode_*"), *self.folder.glob(f"{DISCARDED}/episode_*")]
+        taken = [*self.folder.glob("episode_*"), *self.folder.glob("*/episode_*")]
         numbers = [int(found[1]) for path in taken if (found := re.fullmatch(r"episode_(\d+)", path.name))]
         return self.folder / f"episode_{max(numbers, default=-1) + 1:06d}"
 

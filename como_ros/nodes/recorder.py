@@ -187,7 +187,7 @@ class RecorderNode(Node):
         trigger(self, f"/recorder/{name}", answer)
 
     def _start(self) -> str:
-        if self._recording is not None:
+        if self._recording is not None and not self._given_up():
             raise BagError(f"{self._recording.folder.name} is being recorded; keep or discard it first")
         self._failure = ""
         self._recording = Recording(
@@ -215,9 +215,17 @@ class RecorderNode(Node):
 
     def _discard(self) -> str:
         try:
-            return f"moved to {self._shelf.discard(self._end('discarded'))}"
+            return f"moved to {self._shelf.discard(self._given_up() or self._end('discarded'))}"
         finally:
             self._publish_state()
+
+    def _given_up(self) -> Path | None:
+        """An episode whose writer has failed is over: it stands in nobody's way."""
+        recording = self._recording
+        if recording is None or not recording.error:
+            return None
+        self._recording = None
+        return recording.folder
 
     def _end(self, outcome: str) -> Path:
         recording, self._recording = self._recording, None

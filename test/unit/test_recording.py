@@ -1,6 +1,8 @@
 """Recording counts what it cannot keep, and what it kept stays readable whatever happens to the disk."""
 
 import json
+import resource
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -115,6 +117,42 @@ def test_a_disk_that_fills_up_leaves_what_was_written_and_says_so(tmp_path, reac
     reaction.shown("disk")
     assert not bags.read_meta(tmp_path / "e").closed
     assert len(list(bags.read_events(tmp_path / "e"))) > 0
+
+
+def test_a_recording_that_somebody_removes_ends_with_a_sentence_and_takes_nothing_more(tmp_path):
+    """Its file took bytes as before, and only who kept the episode was told."""
+    recording = Recording(tmp_path / "e", Contract(), PLENTY)
+    shutil.rmtree(tmp_path / "e")
+    deadline = time.monotonic() + 10
+    while recording.put("/arm/joint_states", START_NS, joints(START_NS)):
+        assert time.monotonic() < deadline, "the recording went on"
+        time.sleep(0.01)
+    with pytest.raises(bags.BagError, match="its file was removed while it was recorded; nothing is left"):
+        recording.close("kept")
+
+
+def test_an_episode_that_cannot_be_begun_leaves_no_folder_behind(tmp_path):
+    """What stayed was an episode without metadata, which every reader complained of."""
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, allowed[1]))
+    try:
+        with pytest.raises(bags.BagError, match=r"cannot write .*File too large"):
+            Recording(tmp_path / "out" / "e", Contract(), PLENTY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert bags.episodes(tmp_path / "out") == []
+
+
+def test_a_place_that_takes_no_episodes_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(bags.BagError, match=r"cannot be made \(.*\); give another folder"):
+            EpisodeShelf(place)
+
+
+def test_the_number_of_an_original_that_was_repaired_is_not_given_again(tmp_path):
+    (tmp_path / "unrepaired" / "episode_000003").mkdir(parents=True)
+    assert EpisodeShelf(tmp_path).next_folder().name == "episode_000004"
 
 
 def test_numbers_go_on_after_kept_and_discarded_episodes(tmp_path):
