@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from como_ros.control.rotations import (
+    UNIT_CLOSE,
     left_jacobian,
     left_jacobian_inverse,
     matrix_from_vector,
@@ -21,6 +22,9 @@ from como_ros.control.rotations import (
     vector_from_matrix,
     xyzw_from_matrix,
 )
+
+MOST_POSES = 1000
+"""Of a chunk: more would keep the control loop from its next set-points while they are read."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,19 @@ class ChunkPath:
         v = value @ angular
         rotation = matrix_from_vector(v) @ self._rotations[i]
         return _setpoint(value @ linear, rotation, rate @ linear, left_jacobian(v) @ (rate @ angular))
+
+
+def unusable(due_ns: np.ndarray, poses7: np.ndarray) -> str:
+    """Why these make no chunk, or nothing; a bad pose at its end must not show on the way to it only."""
+    if not 0 < len(due_ns) <= MOST_POSES or (np.diff(due_ns) <= 0).any():
+        return f"not timed: {len(due_ns)} poses, 1 to {MOST_POSES} are needed, each due later than the last"
+    if poses7.shape != (len(due_ns), 7) or not np.isfinite(poses7).all():
+        return f"not finite: poses {poses7.shape}, finite ones of shape (H, 7) are needed"
+    lengths = np.linalg.norm(poses7[:, 3:], axis=1)
+    worst = int(np.abs(lengths - 1).argmax())
+    if abs(lengths[worst] - 1) > UNIT_CLOSE:
+        return f"not finite: quaternion of length {lengths[worst]:.4f} in pose {worst + 1} is no rotation"
+    return ""
 
 
 def _knot_rates(steps: np.ndarray, spans_s: np.ndarray) -> np.ndarray:

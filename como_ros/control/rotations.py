@@ -10,6 +10,8 @@ from math import atan2, sqrt
 
 import numpy as np
 
+UNIT_CLOSE = 1e-3
+"""How far from one a quaternion's length may be."""
 _SMALL = 1e-6
 
 
@@ -67,6 +69,13 @@ def _xyzw(rotation: np.ndarray) -> tuple[float, float, float, float]:
     norm = sqrt(x * x + y * y + z * z + w * w)
     norm = -norm if w < 0 else norm
     return x / norm, y / norm, z / norm, w / norm
+
+
+def of_unit_length(poses7: np.ndarray) -> np.ndarray:
+    """(..., 7) poses, their quaternions exactly so: franky takes a longer one for a stretched rotation."""
+    straight = np.array(poses7, float)
+    straight[..., 3:] /= np.linalg.norm(straight[..., 3:], axis=-1, keepdims=True)
+    return straight
 
 
 def left_jacobian(v: np.ndarray) -> np.ndarray:

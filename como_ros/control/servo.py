@@ -8,6 +8,7 @@ follows chunks. In every other state, and as soon as commands are missing, it br
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from como_ros.control.interpolation import (
     Path,
     Setpoint,
     blend_seconds,
+    unusable,
 )
 from como_ros.control.joint_room import slow_down
 from como_ros.control.limits import RobotLimits
 from como_ros.control.mandate import Mandate
+from como_ros.control.rotations import of_unit_length
 from como_ros.control.servo_config import ServoConfig
 from como_ros.control.shield import ShieldConfig, Verdict, guard, into_box
 from como_ros.control.supervision import POLICY, TELEOP
@@ -47,6 +50,8 @@ class Servo:
     ) -> None:
         """`limits` of the joints; without them only the end effector's count."""
         self._config, self._shield, self._limits = config, shield, limits
+        self._bending = replace(shield, on_box="clamp", on_speed="clamp", on_jump="clamp")
+        """For what brakes: to refuse it would be to stop dead."""
         # a hair below what the shield allows, so that rounding does not look like speeding
         self._fastest = Speeds(0.99 * shield.max_speed_m_s, 0.99 * shield.max_turn_rad_s)
         self._most = Briskness(config.acceleration_m_s2, config.acceleration_rad_s2)
@@ -123,7 +128,7 @@ class Servo:
             self._operator = OperatorPath()
         if stamp_ns <= self._operator.newest_ns:
             return self._refuse("age: the pose is older than the one before; is there a second publisher?")
-        self._operator.add(np.asarray(pose7, float), stamp_ns, now_ns)
+        self._operator.add(of_unit_length(pose7), stamp_ns, now_ns)
         self._path, self._heard_ns, self.activity = self._operator, now_ns, FOLLOWING
         return ""
 
@@ -136,11 +141,11 @@ class Servo:
         """
         if not self.mandate.allows(POLICY):
             return ""
-        if poses7.shape != (len(due_ns), 7) or not np.isfinite(poses7).all():
-            return self._refuse(f"not finite: poses {poses7.shape}, finite ones of shape (H, 7) are needed")
+        if why := unusable(due_ns, poses7):
+            return self._refuse(why)
         if due_ns[-1] < now_ns - round(self._shield.max_age_s * 1e9):
             return self._refuse(f"age: the chunk ended {(now_ns - due_ns[-1]) / 1e9:.2f} s ago")
-        path = ChunkPath(due_ns, poses7)
+        path = ChunkPath(due_ns, of_unit_length(poses7))
         if refusal := self._refusal(path.at(max(now_ns, path.start_ns)), path.start_ns, now_ns, aged=False):
             return refusal
         self._next, self._commander_lost = path, False
@@ -198,7 +203,7 @@ class Servo:
             # what is followed leads where the arm may not go: brake, and wait for the next command
             self._forget()
             self._hold(self._refuse(verdict.reason), now_ns)
-            verdict = guard(self._shield, self._path.at(now_ns), self._last, dt_s)
+            verdict = self._judge(now_ns, dt_s)
         if verdict.reason:
             self.counters[verdict.kind] += 1
         if verdict.reason or self.activity == FOLLOWING:
@@ -213,9 +218,11 @@ class Servo:
             target, reason = into_box(self._shield, goal, last)
             if reason and self._shield.on_box == "refuse":
                 return Verdict(Setpoint.still(last.pose7), reason, refused=True)
+        elif self.activity == HOLDING:
+            return guard(self._bending, goal, last, dt_s)
         else:
             verdict = guard(self._shield, goal, last, dt_s)
-            if verdict.refused or self.activity == HOLDING:
+            if verdict.refused:
                 return verdict
             target, reason = into_box(self._shield, goal, last)[0], verdict.reason
         step = ease(config, target, last, dt_s, self._fastest, self._most)

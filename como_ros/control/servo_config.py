@@ -35,5 +35,5 @@ class ServoConfig:
     def __post_init__(self) -> None:
         for spec in fields(self):
             value = getattr(self, spec.name)
-            if isinstance(value, float) and not 0 < value < float("inf"):
+            if isinstance(value, (int, float)) and not 0 < value < float("inf"):
                 raise ComoError(f"servo: {spec.name} must be positive and finite, got {value}")

@@ -12,7 +12,12 @@ from typing import Literal, get_args
 import numpy as np
 
 from como_ros.control.interpolation import Setpoint
-from como_ros.control.rotations import matrix_from_vector, vector_from_matrix, xyzw_from_matrix
+from como_ros.control.rotations import (
+    UNIT_CLOSE,
+    matrix_from_vector,
+    vector_from_matrix,
+    xyzw_from_matrix,
+)
 from como_ros.errors import ComoError
 
 Answer = Literal["clamp", "refuse"]
@@ -80,7 +85,7 @@ def _not_usable(config: ShieldConfig, wanted: Setpoint, age_s: float) -> str:
     if not (np.isfinite(wanted.pose7).all() and np.isfinite(wanted.twist).all()):
         return f"not finite: pose {wanted.pose7.tolist()}, twist {wanted.twist.tolist()}"
     norm = np.linalg.norm(wanted.pose7[3:])
-    if abs(norm - 1) > 1e-3:
+    if abs(norm - 1) > UNIT_CLOSE:
         return f"not finite: quaternion of length {norm:.4f} is no rotation"
     if age_s > config.max_age_s:
         return f"age: the command is {age_s:.2f} s old, the limit is {config.max_age_s:.2f} s"
