@@ -18,6 +18,8 @@ SPEED_SHARE = 0.7
 """Of a joint's speed: an arm that has fallen behind its set-points follows faster than they went."""
 MARGIN_RAD, END_TIME_S = 0.02, 0.2
 """A joint comes to rest so far from its end, the last of the way in that time constant."""
+STANDS_RAD_S = 1e-3
+"""A slower joint stands: else one that is at its end would forbid what hardly moves it."""
 DAMPING = 1e-4
 """Keeps rates finite where the arm is stretched, in m^2; where it works its squares are 4e-3 and more."""
 
@@ -46,7 +48,7 @@ def _share(limits: RobotLimits, q: np.ndarray, twist: np.ndarray) -> tuple[float
     rates = joint_rates(q, twist)
     room = np.where(rates > 0, np.subtract(limits.q_max, q), np.subtract(q, limits.q_min)) - MARGIN_RAD
     fastest = np.minimum(np.multiply(SPEED_SHARE, limits.joint_velocity), np.maximum(room, 0.0) / END_TIME_S)
-    shares = fastest / np.maximum(np.abs(rates), 1e-9)
+    shares = np.where(np.abs(rates) < STANDS_RAD_S, 1.0, fastest / np.maximum(np.abs(rates), STANDS_RAD_S))
     joint = int(shares.argmin())
     return float(shares[joint]), joint
 

@@ -108,3 +108,11 @@ def test_the_servo_slows_a_policy_that_asks_too_much_of_a_joint_and_says_which()
     assert fastest < SPEED_SHARE + 0.1  # braking takes its time
     without, _ = follow(None)
     assert without > 1.0
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_joint_at_its_end_does_not_forbid_what_does_not_move_it(way):
+    """Up was forbidden and down was not: rounding made joint 1 move by 1e-17 rad/s towards its end."""
+    q = HOME.copy()
+    q[0] = PANDA.q_max[0] - MARGIN_RAD / 2
+    assert asked_of(q, [0, 0, way * 0.1, 0, 0, 0])[1] == ""
