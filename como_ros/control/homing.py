@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from como_ros.control.kinematics import ee_pose7, link_frames
 from como_ros.control.limits import RobotLimits
 
 HOME_Q = (0.0, -0.3, 0.0, -2.2, 0.0, 1.9, np.pi / 4)
@@ -14,6 +15,8 @@ EASE_S = 0.15
 LONGEST_TICK_S = 0.03
 MARGIN_RAD = 0.05
 """Kept from the ends of the joints' ranges."""
+LOOKS, GIVES_M = 32, 0.002
+"""Moments at which a sweep is looked at, and how far a fingertip may sink below where it began."""
 
 
 class JointMove:
@@ -64,3 +67,20 @@ def refusal(limits: RobotLimits, q: np.ndarray, dq: np.ndarray, start: np.ndarra
                 f"joint {joint + 1} at {dq[joint]:.2f} rad/s, allowed are {limits.joint_velocity[joint]:.2f}"
             )
     return ""
+
+
+def sinks(start: np.ndarray, floor_m: float) -> str:
+    """Why a sweep home may not begin there: on its way the arm would press on the table; or nothing."""
+    way = HOME_Q - start
+    heights = [lowest_m(start + share * way) for share in np.linspace(0.0, 1.0, LOOKS)]
+    if min(heights) >= min(floor_m, heights[0]) - GIVES_M:
+        return ""
+    return (
+        f"on its way the arm would come down to {min(heights):.3f} m, the table is at {floor_m:.3f} m; "
+        "guide it up by hand, then home"
+    )
+
+
+def lowest_m(q: np.ndarray) -> float:
+    """Height of the lowest of fingertips, hand, wrist and elbow."""
+    return float(min(ee_pose7(q)[2], link_frames(q)[3:, 2, 3].min()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from como_ros.control.homing import sinks
 from como_ros.control.limits import RobotLimits
 from como_ros.control.mandate import INACTIVE
 from como_ros.control.servo import Servo
@@ -84,6 +85,8 @@ class Errands:
                 f"it is allowed while the arm is tracking and {NEEDED[one.kind]}"
             )
         if one.kind == HOMING:
+            if why := sinks(arm.read().q, self._shield.box_min_m[2]):
+                raise ComoError(f"homing refused: {why}")
             self._homing = HomeRun(arm, self._limits, one.answer, now_ns)
             self._homing.hand = open_hand(self._hand, servo.mandate.released)
             self._since = servo.mandate.changes

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from como_ros.control.grip import GripConfig, HandCommand, decide
-from como_ros.control.homing import JointMove, MotionTime, refusal
+from como_ros.control.homing import HOME_Q, JointMove, MotionTime, lowest_m, refusal, sinks
 from como_ros.control.limits import FR3, PANDA
 from como_ros.drivers.answers import Answers
 from como_ros.errors import ComoError
@@ -138,3 +138,13 @@ def test_a_hand_whose_thread_has_ended_says_so_and_has_no_width():
     hand.close()
     assert hand.width_m is None
     assert hand.fault == "hand: its thread has ended; start the node again"
+
+
+def test_a_sweep_home_that_would_press_on_the_table_is_refused_and_no_other():
+    over = np.array([0.1, 1.5, -0.7, -3.0, 1.1, 3.5, 2.2])
+    assert lowest_m(over) > 0.15
+    assert sinks(over, 0.005).startswith("on its way the arm would come down to -0.08")
+    down = np.array([0.2, 0.55, -0.1, -2.1, 0.1, 2.65, 0.8])
+    assert 0 < lowest_m(down) < 0.06
+    for start in (np.array(HOME_Q), down):
+        assert sinks(start, 0.005) == ""
