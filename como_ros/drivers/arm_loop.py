@@ -30,7 +30,7 @@ from como_ros.drivers.gripper import Hand
 from como_ros.drivers.link import LOOK, LinkWatch
 from como_ros.drivers.mending import Mending
 from como_ros.drivers.pace import Pace, beats
-from como_ros.errors import ComoError
+from como_ros.errors import ComoError, require_between
 
 CONNECTING, FAULT = "connecting", "fault"
 RECONNECT_NS = 1_000_000_000
@@ -47,9 +47,10 @@ class LoopConfig:
     shield: ShieldConfig = field(default_factory=ShieldConfig)
 
     def __post_init__(self) -> None:
-        slowest_hz = 1 / self.servo.max_dt_s
-        if not slowest_hz <= self.rate_hz <= 1000:
-            raise ComoError(f"the arm's rate_hz must lie in {slowest_hz:.0f} to 1000, got {self.rate_hz}")
+        limits, shield = get_limits(self.franka.robot), self.shield
+        require_between("the arm's rate_hz", self.rate_hz, 1 / self.servo.max_dt_s, 1000)
+        require_between("the arm's max_speed_m_s", shield.max_speed_m_s, 0, limits.translation.velocity)
+        require_between("the arm's max_turn_rad_s", shield.max_turn_rad_s, 0, limits.rotation.velocity)
 
 
 class ArmLoop:

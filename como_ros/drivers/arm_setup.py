@@ -11,7 +11,7 @@ from franky import Robot
 from como_ros.control import gains
 from como_ros.control.limits import get_limits, set_limits
 from como_ros.control.triage import is_at_rest
-from como_ros.errors import ComoError
+from como_ros.errors import ComoError, require_between
 from policies.spaces import invert_pose
 
 EE_WAIT_S = 0.5
@@ -19,6 +19,8 @@ EE_TRIES = 3
 REST_WAIT_S = 3.0
 EE_CLOSE = 0.002
 SETTLE_S = 0.02
+PAYLOAD_KG = 3.0
+"""All that either robot carries."""
 
 
 def _hand_tcp() -> np.ndarray:
@@ -50,6 +52,10 @@ class FrankaConfig:
     contact_force_n: float = gains.CONTACT_N
     collision_force_n: float = gains.COLLISION_N
     load_kg: float = 0.0
+    """What the hand carries all the time, a camera on it for instance."""
+
+    def __post_init__(self) -> None:
+        require_between("the arm's load_kg", self.load_kg, 0, PAYLOAD_KG)
 
 
 def configure(robot: Robot, config: FrankaConfig) -> None:

@@ -80,9 +80,9 @@ class ArmNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("arm")
+        self._loop: ArmLoop | None = None
         self._config = declare_config(self, ArmConfig)
         self._stage = UNCONFIGURED
-        self._loop: ArmLoop | None = None
         self._refusal = ""
         """Why it could not be configured."""
         self._joints, self._pose, self._wrench = JointState(), PoseStamped(), WrenchStamped()

@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from como_ros import wire
 from como_ros.drivers.realsense import Frame, StreamConfig, find_device
 from como_ros.drivers.steady_camera import SteadyCamera
-from como_ros.errors import ComoError
+from como_ros.errors import ComoError, require_between
 from como_ros.jpeg import fill_compressed
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
@@ -65,11 +65,17 @@ class CameraConfig:
             raise ComoError(
                 f"camera: {len(self.serials)} serials for {len(self.names)} names {list(self.names)}"
             )
+        for what, given in (("names", self.names), ("serials", self.serials)):
+            if len(set(given)) < len(given):
+                raise ComoError(f"camera: {what} are {list(given)}; each camera has its own")
+        if not self.names or not set(self.names) <= set(CAMERAS):
+            raise ComoError(f"camera: names are {list(self.names)}; known cameras: {', '.join(CAMERAS)}")
+        for name in ("width", "height", "rate_hz"):
+            require_between(f"the camera's {name}", getattr(self, name), 1, 10_000)
         if not (self.serials or self.lab_state or self.canned) and len(self.names) > 1:
             raise ComoError(
                 f"camera: cameras {list(self.names)} need a serial each: -p serials:=\"['...', '...']\""
             )
-
         if len(self.image_hw) not in (0, 2):
             raise ComoError(f"camera: image_hw is {list(self.image_hw)}, expected a height and a width")
 
@@ -83,8 +89,9 @@ class CameraNode(Node):
 
     def __init__(self) -> None:
         super().__init__("camera")
+        self._stop, self._feed = threading.Event(), None
+        self._channels: list[_Channel] = []
         config = declare_config(self, CameraConfig)
-        self._stop = threading.Event()
         framing = _framing(config) if config.image_hw else None
         self._feed = _feed(config)
         serials = config.serials or ("",) * len(config.names)

@@ -30,7 +30,7 @@ from como_ros import wire
 from como_ros.clock import ClockWatch, jumped
 from como_ros.control.supervision import POLICY, Licence
 from como_ros.drivers.priority import prefer
-from como_ros.errors import ComoError
+from como_ros.errors import ComoError, require_between
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
@@ -52,6 +52,8 @@ from policies.timeline import Gap, Timeline, observation_at, observation_streams
 
 NICENESS = -5
 """The recorder's, which would otherwise leave it too little of a busy machine: late chunks miss the grasp."""
+OLDEST_S = 5.0
+"""A policy that acts on older pictures does not see."""
 TOPICS_READ = ("/arm/joint_states", "/arm/ee_pose")
 
 
@@ -66,6 +68,11 @@ class PolicyConfig:
     """How often at most the intent is renewed."""
     image_max_age_s: float = 0.5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_between("the policy's intent_rate_hz", self.intent_rate_hz, 0.1, 100)
+        require_between("the policy's image_max_age_s", self.image_max_age_s, 0.02, OLDEST_S)
+        require_between("the policy's seed", self.seed, 0, 2**53)
 
 
 class PolicyNode(Node):

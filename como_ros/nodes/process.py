@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_core
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -18,6 +19,8 @@ from como_ros.nodes.pulse import end_when_it_stands
 from como_ros.nodes.shared_memory import own_port
 from policies.spaces import ContractError
 
+UNREADABLE = (rclpy_core.RCLError, rclpy_core.RCLInvalidROSArgsError, rclpy_core.UnknownROSArgsError)
+"""What rclpy makes of arguments that it cannot read."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _KEPT: list[socket.socket] = []
 """The interpreter writes signals to this socket's number; it must stay open as long as the process lives."""
@@ -55,6 +58,12 @@ def run_node(
     except (ComoError, ContractError) as error:
         sys.stderr.write(f"{error}\n")
         return 1 if begun else 2
+    except UNREADABLE as error:
+        if rclpy.ok():
+            raise
+        said = str(error).partition(", at /")[0]
+        sys.stderr.write(f"the arguments cannot be read: {said}; mend the command line\n")
+        return 2
     finally:
         if node is not None:
             node.destroy_node()

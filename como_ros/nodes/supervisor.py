@@ -13,7 +13,7 @@ from std_msgs.msg import String
 from como_ros.control.servo_config import ServoConfig
 from como_ros.control.supervision import REQUESTS, STOPPED, Supervision
 from como_ros.drivers.priority import run_before_others
-from como_ros.errors import ComoError
+from como_ros.errors import require_between
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
@@ -24,6 +24,8 @@ PRIORITY = 5
 """Above the station's other nodes, below the arm, which holds while a supervisor is held up."""
 BEATS = 2
 """At least so many fall into the silence that holds the arm."""
+LONGEST_S = 10.0
+"""A deadman that may be silent for longer is none."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,8 @@ class SupervisorConfig:
 
     def __post_init__(self) -> None:
         slowest_hz = BEATS / ServoConfig.heartbeat_late_s
-        if not slowest_hz <= self.heartbeat_hz <= 1000:
-            raise ComoError(
-                f"the supervisor's heartbeat_hz must lie in {slowest_hz:.0f} to 1000, got {self.heartbeat_hz}"
-            )
+        require_between("the supervisor's heartbeat_hz", self.heartbeat_hz, slowest_hz, 1000)
+        require_between("the supervisor's deadman_timeout_s", self.deadman_timeout_s, 0.05, LONGEST_S)
 
 
 class SupervisorNode(Node):

@@ -36,10 +36,14 @@ def test_what_cannot_be_configured_stays_unconfigured_and_says_why(probe, proces
     heard(said, "the arm node is unconfigured", "the arm's rate_hz must lie in 50 to 1000, got 5.0")
 
 
-def test_a_node_that_brings_itself_up_ends_where_it_cannot_be_configured(processes):
-    arm = processes.node("arm", rate_hz="5.0")
+@pytest.mark.parametrize(
+    ("parameter", "given", "said"),
+    [
+        ("rate_hz", "5.0", "the arm's rate_hz must lie in 50 to 1000, got 5.0"),
+        ("host", "5", "arm: parameter host is 5, expected a text; give it as -p host:=VALUE"),
+    ],
+)
+def test_a_node_that_brings_itself_up_ends_where_it_cannot_be_configured(processes, parameter, given, said):
+    arm = processes.node("arm", **{parameter: given})
     _, errors = arm.communicate(timeout=15)
-    assert (arm.returncode, errors.splitlines()[-1]) == (
-        2,
-        "the arm's rate_hz must lie in 50 to 1000, got 5.0",
-    )
+    assert (arm.returncode, errors.splitlines()[-1]) == (2, said)

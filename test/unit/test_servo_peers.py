@@ -1,4 +1,4 @@
-"""Whatever a peer sends the servo, in any order: it never breaks, keeps every limit and says what it refused."""
+"""Whatever a peer sends the servo, in any order: it never breaks, keeps its limits, says what it refused."""
 
 import numpy as np
 import pytest
