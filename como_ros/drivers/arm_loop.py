@@ -11,6 +11,7 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,7 +26,7 @@ from como_ros.control.shield import ShieldConfig
 from como_ros.drivers.answers import Answers
 from como_ros.drivers.braking import brake, brake_joints, catch
 from como_ros.drivers.errands import GUIDING, HOMING, TRACKING, Errands
-from como_ros.drivers.franka import ArmError, ArmState, FrankaArm, FrankaConfig
+from como_ros.drivers.franka import ASLEEP, ArmError, ArmState, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
 from como_ros.drivers.link import LOOK, LinkWatch
 from como_ros.drivers.mending import Mending
@@ -34,6 +35,9 @@ from como_ros.errors import ComoError, require_between
 
 CONNECTING, FAULT = "connecting", "fault"
 RECONNECT_NS = 1_000_000_000
+SILENT_S = 2.0
+"""An arm that is there answers sooner."""
+CLOSES_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class ArmLoop:
         self._errands = Errands(self._limits, config.shield, self.hand)
         self._inbox: queue.SimpleQueue[Callable[[int], object]] = queue.SimpleQueue()
         self._answers = Answers()
-        self._try_ns = 0
+        self._try_ns = self._asked_ns = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="arm", daemon=True)
         self._thread.start()
@@ -135,9 +139,20 @@ class ArmLoop:
     def fault(self) -> str:
         return self.mending.fault
 
+    @property
+    def waits(self) -> str:
+        """For which answer of the robot, and since when, or nothing; libfranka gives it a minute."""
+        asked_ns = self._asked_ns
+        waited_s = (time.monotonic_ns() - asked_ns) / 1e9 if asked_ns else 0.0
+        host = self._config.franka.host
+        return f"{host} has not answered for {waited_s:.0f} s; {ASLEEP}" if waited_s > SILENT_S else ""
+
     def close(self) -> None:
+        """An arm that has not answered so far is left to libfranka: there is nothing to brake."""
         self._stop.set()
-        self._thread.join(timeout=5.0)
+        deadline = time.monotonic() + CLOSES_S
+        while self._thread.is_alive() and not self.waits and time.monotonic() < deadline:
+            self._thread.join(timeout=0.05)
         self.hand.close()
 
     # In the loop's thread ------------------------------------------------------------------------
@@ -204,12 +219,14 @@ class ArmLoop:
     def _connect(self, now_ns: int) -> None:
         if now_ns - self._try_ns < RECONNECT_NS:
             return
-        self._try_ns = now_ns
+        self._try_ns = self._asked_ns = now_ns
         try:
             self._arm = FrankaArm(self._config.franka)
         except ArmError as error:
             self.mending.fault = str(error)
             return
+        finally:
+            self._asked_ns = 0
         if not self._stop.is_set():  # else it was closed while it looked for the arm
             self._take(self._arm, now_ns, rearm=True)
 
@@ -266,6 +283,10 @@ class ArmLoop:
         if self._mode != FAULT:
             raise ComoError(f"nothing to recover: the arm is {self.mode}")
         self.hand.halt()
-        self._arm.recover()
+        self._asked_ns = now_ns
+        try:
+            self._arm.recover()
+        finally:
+            self._asked_ns = 0
         self._take(self._arm, now_ns, rearm=True)
         answer.set_result("recovered; the arm holds until it is armed again")

@@ -2,7 +2,7 @@
 
 Franky's trackers have no watchdog, apply a reference as it is and report an error only when polled; whoever
 uses this driver sends safe set-points at a steady rate and looks at `fault()` in every round.
-Names are imported one by one: franky's `Exception` would hide Python's own.
+Names are imported one by one: franky's `Exception`, the base of most of its errors, would hide Python's own.
 """
 
 from __future__ import annotations
@@ -17,36 +17,48 @@ import numpy as np
 from franky import (
     Affine,
     CartesianImpedanceTracker,
-    CommandException,
-    ControlException,
-    InvalidOperationException,
+    IncompatibleVersionException,
+    InvalidMotionTypeException,
     JointImpedanceTracker,
+    MotionReuseException,
     NetworkException,
     PostureTask,
-    ProtocolException,
+    ReactionRecursionException,
     RealtimeConfig,
     RealtimeException,
     Robot,
     RobotMode,
+    TorqueSignalTimeoutException,
     Twist,
 )
+from franky import Exception as FrankyException
 
 from como_ros.control import gains
 from como_ros.control.homing import HOME_Q
 from como_ros.drivers.arm_setup import ArmError, FrankaConfig, configure
 
 FRANKY_ERRORS = (
-    CommandException,
-    ControlException,
-    InvalidOperationException,
-    NetworkException,
-    ProtocolException,
-    RealtimeException,
+    FrankyException,
+    InvalidMotionTypeException,
+    MotionReuseException,
+    ReactionRecursionException,
+    TorqueSignalTimeoutException,
     RuntimeError,
 )
+ASLEEP = "is it switched on, unlocked, FCI activated?"
 
 HOMING_STIFFNESS = (200.0, 200.0, 200.0, 200.0, 80.0, 80.0, 40.0)
 HOMING_DAMPING = (30.0, 30.0, 30.0, 30.0, 10.0, 10.0, 5.0)
+
+
+def _unreachable(config: FrankaConfig, error: BaseException) -> str:
+    if isinstance(error, IncompatibleVersionException):
+        remedy = f"install the franky that is built for this {config.robot}, see docs/hardware.md"
+    elif isinstance(error, RealtimeException):
+        remedy = "boot a PREEMPT_RT kernel; `como doctor` says more"
+    else:
+        return f"no arm answers at {config.host}: {error}; {ASLEEP}"
+    return f"the arm at {config.host} cannot be used: {error}; {remedy}"
 
 
 def _names(errors: Any) -> tuple[str, ...]:
@@ -88,9 +100,7 @@ class FrankaArm:
             )
             self._configure()
         except FRANKY_ERRORS as error:
-            raise ArmError(
-                f"no arm answers at {config.host}: {error}; is it switched on, unlocked, FCI activated?"
-            ) from error
+            raise ArmError(_unreachable(config, error)) from error
 
     def _configure(self) -> None:
         configure(self._robot, self.config)

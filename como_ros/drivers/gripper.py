@@ -10,14 +10,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from franky import (
-    BoolFuture,
-    CommandException,
-    Gripper,
-    GripperException,
-    NetworkException,
-    ProtocolException,
-)
+from franky import BoolFuture, CommandException, Gripper, GripperException
+from franky import Exception as FrankyException
 
 from como_ros.control.grip import GripConfig, HandCommand, decide
 from como_ros.control.supervision import READY, in_words
@@ -28,9 +22,11 @@ READ_PERIOD_S = 0.04
 RECONNECT_S = 1.0
 STOPS_WITHIN_S = 0.05
 STOP_TRIES = 20
+LEAVES_S = 0.5
+"""For a hand that has not answered: libfranka may wait for a minute, and there is nothing to stop."""
 EMPTY_BELOW_M = 0.003
 """Fingers that close further than this have nothing between them."""
-HAND_ERRORS = (CommandException, GripperException, NetworkException, ProtocolException, RuntimeError)
+HAND_ERRORS = (FrankyException, GripperException, RuntimeError)
 
 
 class Hand:
@@ -184,4 +180,4 @@ class Hand:
     def close(self) -> None:
         self._stop.set()
         self._news.set()
-        self._thread.join(timeout=3.0)
+        self._thread.join(timeout=3.0 if self._connected.is_set() else LEAVES_S)

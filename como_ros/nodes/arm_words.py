@@ -38,7 +38,8 @@ def asleep(stage: str) -> str:
 
 def sentence(loop: ArmLoop) -> str:
     if loop.mode in (CONNECTING, FAULT) or loop.servo is None:
-        return f"{loop.mode}: {loop.fault or 'looking for the arm'}" + ("" if loop.active else f"; {DEAF}")
+        said = f"{loop.mode}: {loop.waits or loop.fault or 'looking for the arm'}"
+        return said + ("" if loop.active else f"; {DEAF}")
     reason = loop.servo.reason
     said = f"{loop.mode}, {loop.servo.activity}" + (f": {reason}" if reason else "")
     return "; ".join(filter(None, (said, loop.link.complaint, loop.hand.fault)))
