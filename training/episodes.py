@@ -34,6 +34,7 @@ from policies.timeline import Gap, Timeline, observation_streams, replay
 LEARNED_FROM = ("success", "kept")
 """Outcomes of episodes that are worth imitating."""
 
+COMMANDS = ("command_pose", "command_width")
 SHORTEST_TICKS = 2
 LONGEST_S = 3600.0
 """Commands farther apart were stamped by different clocks: an episode takes minutes, and all of it memory."""
@@ -147,9 +148,9 @@ def load_episode(path: Path, contract: Contract) -> list[Episode]:
     """
     meta = bags.read_meta(path)
     contract.require(_framed(meta.contract, contract.image_hw), f"episode {path}")
-    events = list(_events(path, contract))
-    poses = [(stamp, value) for key, stamp, value in events if key == "command_pose"]
-    widths = [(stamp, value) for key, stamp, value in events if key == "command_width"]
+    told = list(bags.read_events(path, COMMANDS))
+    poses = [(stamp, value) for key, stamp, value in told if key == "command_pose"]
+    widths = [(stamp, value) for key, stamp, value in told if key == "command_width"]
     if not poses:
         sys.stderr.write(f"{path} holds no operator's commands: left out\n")
         return []
@@ -159,8 +160,9 @@ def load_episode(path: Path, contract: Contract) -> list[Episode]:
             f"{path} has commands stamped {stamps}, {span_s:.0f} s apart; mend their publisher"
         )
     ticks = np.arange(poses[0][0], poses[-1][0] + 1, contract.period_ns)
-    arrivals = ((stamp, key, stamp, value) for key, stamp, value in events)
-    looks = list(replay(Timeline(observation_streams(contract)), arrivals, ticks.tolist(), meta.instruction))
+    arrivals = ((stamp, key, stamp, value) for key, stamp, value in _observed(path, contract))
+    timeline = Timeline(observation_streams(contract))
+    looks = [_let_go(look) for look in replay(timeline, arrivals, ticks.tolist(), meta.instruction)]
     parts = [part for part in _unbroken(looks) if len(part) >= SHORTEST_TICKS]
     if not parts:
         why = next((look.reason for look in looks if isinstance(look, Gap)), "it is too short")
@@ -174,12 +176,18 @@ def load_episode(path: Path, contract: Contract) -> list[Episode]:
     ]
 
 
-def _events(path: Path, contract: Contract) -> Iterator[tuple[str, int, Any]]:
-    """What observations and actions are made of; pictures at the contract's size."""
-    wanted = {*observation_streams(contract), "command_pose", "command_width"}
+def _observed(path: Path, contract: Contract) -> Iterator[tuple[str, int, Any]]:
+    """What observations are made of, pictures at the contract's size; only what a tick sees is kept."""
     colour = set(map(image_key, contract.cameras))
-    for key, stamp_ns, value in bags.read_events(path, wanted):
+    for key, stamp_ns, value in bags.read_events(path, observation_streams(contract)):
         yield key, stamp_ns, fit(value, contract.image_hw) if key in colour else value
+
+
+def _let_go(look: Observation | Gap) -> Observation | Gap:
+    """Its pictures without the chunks of the recording that they are views of."""
+    if isinstance(look, Gap):
+        return look
+    return replace(look, images={name: image.copy() for name, image in look.images.items()})
 
 
 def _framed(recorded: Contract, image_hw: tuple[int, int]) -> Contract:

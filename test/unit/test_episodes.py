@@ -2,16 +2,19 @@
 
 import json
 import struct
+import tracemalloc
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from bag_messages import MS, START_NS, ee_pose, image, joints
 from clips import write_clip
 from short_episode import CONTRACT, write_episode
 
-from policies.spaces import GRIPPER
-from training.episodes import load_episodes
+from como_ros.bag_writer import EpisodeWriter
+from policies.spaces import GRIPPER, Contract
+from training.episodes import load_episode, load_episodes
 from training.frames import store_of
 from training.videos import read_clip, read_clips
 
@@ -242,3 +245,26 @@ def test_frames_know_their_cameras_background(tmp_path):
     assert store.background_index[11:].tolist() == [-1] * 11
     assert store.backgrounds[0, 0, 0, 0] == 50
     assert not store.backgrounds[-1].any()
+
+
+def test_pictures_between_the_ticks_take_no_memory(tmp_path):
+    """A minute of two cameras at 30 Hz took gigabytes, and twice what its ticks see after that."""
+    contract, size = Contract(cameras=("front",), image_hw=(64, 64)), 64 * 64 * 3
+    writer = EpisodeWriter(tmp_path / "a", contract, "pick")
+    for number in range(1200):
+        now = START_NS + number * 10 * MS
+        pose = ee_pose(now)
+        for topic, msg in (
+            ("/arm/ee_pose", pose),
+            ("/arm/command/pose", pose),
+            ("/arm/joint_states", joints(now)),
+        ):
+            writer.write_message(topic, msg, now)
+        writer.write_message("/front/color/image_raw", image(number, now, 64), now)
+    writer.close("success")
+    tracemalloc.start()
+    (episode,) = load_episode(tmp_path / "a", contract)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(episode) == 120
+    assert taken < 0.8 * 1200 * size
