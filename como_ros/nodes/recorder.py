@@ -77,8 +77,8 @@ class RecorderNode(Node):
         self._shelf = EpisodeShelf(Path(self._config.out), self._config.min_free_gb)
         self._recording: Recording | None = None
         self._failure = ""
-        self._answered = ("", "", 0.0)
-        """The last request, what it was told, and when."""
+        self._answered: tuple[str, str, float, Recording | None] = ("", "", 0.0, None)
+        """The last request, what it was told, when, and what was recorded from then on."""
         self._latest: dict[str, bytes] = {}
         self._heard: dict[str, Any] = {}
         self._numbering: dict[str, Numbering] = {}
@@ -178,10 +178,11 @@ class RecorderNode(Node):
         """Asked twice at once, it is done once and answered twice."""
 
         def answer() -> str:
-            before, told, at_s = self._answered
-            if before != name or time.monotonic() - at_s > AGAIN_S:
+            before, told, at_s, recording = self._answered
+            again = before == name and time.monotonic() - at_s < AGAIN_S and recording is self._recording
+            if not again or (recording is not None and recording.error):
                 told = act()
-            self._answered = name, told, time.monotonic()
+            self._answered = name, told, time.monotonic(), self._recording
             return told
 
         trigger(self, f"/recorder/{name}", answer)

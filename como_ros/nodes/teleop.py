@@ -11,7 +11,6 @@ from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from std_msgs.msg import Bool
-from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from como_ros import wire
@@ -19,6 +18,7 @@ from como_ros.control.supervision import POLICY, READY, TELEOP, Licence
 from como_ros.drivers.teleop import IN_CONSOLE, ON_THEIR_OWN, SERVICES, TeleopDevice
 from como_ros.drivers.teleop_hand import HandDevice
 from como_ros.errors import ComoError
+from como_ros.nodes.asking import Asking
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
@@ -77,9 +77,7 @@ class TeleopNode(Node):
         self._malformed = Refused(self)
         subscription(self, "/arm/ee_pose", self._malformed.guard("/arm/ee_pose", self._on_ee_pose))
         HealthReporter(self, self._report)
-        self._askable: dict[str, Any] = {
-            name: self.create_client(Trigger, path) for name, path in SERVICES.items()
-        }
+        self._asking = Asking(self, SERVICES, self._told)
         every(self, 1 / config.rate_hz, self._tick)
 
     def _on_ee_pose(self, message: Any) -> None:
@@ -142,14 +140,11 @@ class TeleopNode(Node):
         """A button of the device; a hand that closes on the deadman drives, or takes over from a policy."""
         if name == "drive" and self._licence.state not in (READY, POLICY):
             return
-        if not self._askable[name].service_is_ready():
-            raise ComoError(f"no node offers {SERVICES[name]}; is the graph up?")
-        answer = self._askable[name].call_async(Trigger.Request())
-        answer.add_done_callback(lambda done: self._told(name, done.result()))
+        self._asking.ask(name)
 
-    def _told(self, name: str, answer: Any) -> None:
-        if not answer.success:
-            self.get_logger().warning(f"{name}: {answer.message}", throttle_duration_sec=1.0)
+    def _told(self, text: str, done: bool) -> None:
+        if not done:
+            self.get_logger().warning(text, throttle_duration_sec=1.0)
 
     def _report(self) -> Health:
         return Health(
@@ -160,7 +155,7 @@ class TeleopNode(Node):
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_node(TeleopNode, argv)
+    return run_node(TeleopNode, argv, by_network=True)
 
 
 if __name__ == "__main__":

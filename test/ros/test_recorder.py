@@ -131,6 +131,23 @@ def test_who_asks_twice_at_once_begins_one_episode_and_who_asks_later_is_refused
     assert not probe.call("/recorder/discard")[0]
 
 
+def test_an_episode_that_failed_stands_in_the_way_of_no_other_and_can_be_discarded(
+    probe, processes, tmp_path
+):
+    """Start was refused until keep or discard, which refused as well and left it among the others."""
+    said = probe.listen("/recorder/state")
+    processes.node("recorder", out=tmp_path)
+    for number in (0, 1):
+        episode = tmp_path / f"episode_{number:06d}"
+        assert probe.call("/recorder/start") == (True, f"recording {episode}")
+        (episode / f"{episode.name}.mcap").unlink()
+        wait_until(lambda: said[-1][1].data.startswith("failed: its file was removed"), "the failure")
+    aside = tmp_path / "discarded" / "episode_000001"
+    assert probe.call("/recorder/discard") == (True, f"moved to {aside}")
+    assert aside.is_dir()
+    wait_until(lambda: said[-1][1].data == "idle", "the end of it")
+
+
 def test_discarded_episodes_are_moved_aside_and_their_number_is_not_used_again(probe, processes, tmp_path):
     states = probe.listen("/recorder/state")
     processes.node("recorder", out=tmp_path)
