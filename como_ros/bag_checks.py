@@ -21,6 +21,7 @@ from policies.timeline import EE_POSE, JOINTS, observation_streams
 
 MISSING_FACTOR = 1.5
 """An interval this many times the median one means that messages are missing."""
+KILLED = "its writer was killed: run `como bags check --repair` to keep what is whole"
 HOUSEKEEPING = ("/rosout", "/parameter_events", "/tf", "/events/", "/robot_description", "/clock")
 """What every ROS 2 graph publishes beside the wire."""
 CAPTURED = {t.key for t in wire.TOPICS.values() if t.qos in ("sensor", "stream") and t.rate_hz > 0}
@@ -70,9 +71,7 @@ def check_episode(path: Path) -> dict[str, Any]:
         row["problems"] += [f"flagged while it was recorded: {flag}" for flag in meta.flags]
         row["recorder_drops"] = json.loads(meta.provenance.get("drops", "{}"))
         if not meta.closed:
-            row["problems"].append(
-                "its writer was killed: run `como bags check --repair` to keep what is whole"
-            )
+            row["problems"].append(KILLED)
         stamps = _stamps(path, meta.contract, row["problems"])
         _check_streams(row, meta.contract, {key: times.captured_ns for key, times in stamps.items()})
         row["problems"] += stamp_problems({key: stamps[key] for key in sorted(CAPTURED & set(stamps))})

@@ -113,9 +113,10 @@ class Browser:
         box = self.js(f"{middle}({_find(selector)}.getBoundingClientRect())")
         return box[0], box[1]
 
-    def click(self, selector: str) -> None:
+    def click(self, selector: str, held_s: float = 0.0) -> None:
         x, y = self.centre(selector)
         self.mouse("mousePressed", x, y, 1)
+        time.sleep(held_s)
         self.mouse("mouseReleased", x, y)
 
     def text(self, selector: str) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import http
 import itertools
 import json
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,12 @@ class Orders:
     say: Callable[[str], None]
 
 
+def plain(words: str) -> str:
+    """One line that every node can send on: no control characters, no halves of a character."""
+    kept = "".join(c for c in " ".join(words.split()) if unicodedata.category(c) not in ("Cc", "Cs"))
+    return kept[:MAX_WORDS]
+
+
 class Page:
     """`state` and `pictures` are replaced by their owner; every browser gets the newest it can take."""
 
@@ -47,6 +54,11 @@ class Page:
         self.state = "{}"
         self.pictures: dict[int, bytes] = {}
         """JPEG by the camera's index."""
+
+    def forget(self) -> None:
+        """What was shown to the last watcher is not what the next one comes to see."""
+        self.state = "{}"
+        self.pictures.clear()
 
     async def listen(self, socket: str) -> Server:
         return await unix_serve(
@@ -126,7 +138,7 @@ class Page:
         elif "grip" in told:
             self._hand.click(client, str(told["grip"]))
         elif "say" in told:
-            self._orders.say(" ".join(str(told["say"]).split())[:MAX_WORDS])
+            self._orders.say(plain(str(told["say"])))
         elif told["press"] in self._buttons:
             if told["press"] == "stop":
                 self._hand.let_go()

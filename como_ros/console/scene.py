@@ -16,13 +16,13 @@ from viser.infra import WebsockClientConnection
 
 from como_ros.console.gate import SECRET_HEADER, VIEW_HEADER
 from como_ros.console.shapes import FINGER_Z_M, HAND, meshes
-from como_ros.control.kinematics import link_frames
-from como_ros.control.rotations import xyzw_from_matrix
+from como_ros.control.kinematics import TCP_M, link_frames
+from como_ros.control.rotations import matrix_from_xyzw, xyzw_from_matrix
 
 HOST = "127.0.0.1"
 WHITE, GREY, PLAN = (235, 236, 238), (90, 94, 100), (70, 160, 255)
 TABLE_M, TABLE_AT_M = (0.72, 1.1, 0.04), (0.55, 0.0, -0.02)
-GIZMO_SCALE = 0.16
+GIZMO_SCALE, PLAN_M = 0.16, 0.006
 STILL = 5e-4
 """Radians, and metres of width, that nobody can see."""
 
@@ -110,6 +110,15 @@ class Scene:
             )
             for i, turn in enumerate(turns)
         ]
+        self._ghost = scene.add_mesh_simple(
+            "/plan/hand",
+            *bodies[HAND],
+            color=PLAN,
+            opacity=0.5,
+            side="double",
+            cast_shadow=False,
+            visible=False,
+        )
 
     def show_arm(self, q: np.ndarray, width_m: float) -> None:
         """Says nothing where nothing moved: every word makes every browser draw anew."""
@@ -125,20 +134,18 @@ class Scene:
                 finger.position = (0.0, side * width_m / 2, FINGER_Z_M)
 
     def show_plan(self, poses7: np.ndarray) -> None:
-        """(N, 7) poses about to be followed; none clears the view."""
+        """(N, 7) poses about to be followed, as a line with a ghost of the hand at its end; none clears."""
         with self._server.atomic():
             for node in self._plan:
                 node.remove()
             self._plan = []
             if len(poses7) >= 2:
-                scene, points = self._server.scene, poses7[:, :3]
-                turns = np.array([_wxyz(pose[3:]) for pose in poses7])
+                points = poses7[:, :3]
                 pairs = np.stack([points[:-1], points[1:]], axis=1)
-                line = scene.add_line_segments("/plan/line", pairs, PLAN, thickness=4.0)
-                poses = scene.add_batched_axes(
-                    "/plan/poses", turns, points, axes_length=0.03, axes_radius=0.0015
-                )
-                self._plan = [line, poses]
+                line = self._server.scene.add_line_segments("/plan/line", pairs, PLAN, thickness=PLAN_M)
+                self._plan = [line]
+                self._ghost.position, self._ghost.wxyz = hand_at(poses7[-1]), _wxyz(poses7[-1, 3:])
+            self._ghost.visible = bool(self._plan)
 
     # The gizmo ---------------------------------------------------------------------------------------
 
@@ -194,6 +201,11 @@ class Scene:
             with self._lock:
                 self._pulled7 = pose7.copy()
             self._put(gizmo, pose7)
+
+
+def hand_at(pose7: np.ndarray) -> np.ndarray:
+    """(3,) where the hand's own frame is while its tips are at a pose."""
+    return np.asarray(pose7[:3] - TCP_M * matrix_from_xyzw(pose7[3:])[:, 2])
 
 
 def _pose7(gizmo: viser.TransformControlsHandle) -> np.ndarray:

@@ -12,6 +12,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +21,31 @@ import cv2
 import numpy as np
 
 from como_ros import bags
-from como_ros.bag_checks import check_episode
+from como_ros.bag_checks import KILLED, check_episode
 from como_ros.bag_meta import METADATA
+from como_ros.bag_writer import INTERRUPTED
 from como_ros.errors import ComoError
 from policies.spaces import CAMERAS, image_key
 
 LOOK_S = 1.0
 SHOWN = 20
 LOOKED_AT_S = 120.0
+LEFT_NS = 5_000_000_000
+"""An episode without its end that was not written to for so long was left by a recorder that is gone."""
 THUMB_PX = 96
 JPEG_QUALITY = 75
 
 
 class EpisodeList:
-    """Looks in a thread of its own until `close`; `rows` is replaced whole, never changed."""
+    """Looks in a thread of its own until `close`; `rows` is replaced whole, never changed.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._known: dict[str, dict[str, Any]] = {}
+    `recorded` says what the recorder says: the episode that it names is not in the list yet.
+    """
+
+    def __init__(self, folder: Path, recorded: Callable[[], str] = str) -> None:
+        self._folder, self._recorded = folder, recorded
+        self._known: dict[Path, tuple[int, dict[str, Any]]] = {}
+        """By folder, when it was written last and what was seen in it: a name may be used again."""
         self.rows: list[dict[str, Any]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="episodes", daemon=True)
@@ -47,19 +56,39 @@ class EpisodeList:
 
     def _run(self) -> None:
         while not self._ended.wait(LOOK_S):
-            paths = self._closed()
-            for path in paths:
-                if path.name not in self._known and not self._ended.is_set():
-                    self._known[path.name] = looked_at(path)
-                    self.rows = [self._known[p.name] for p in paths if p.name in self._known]
-            self.rows = [self._known[path.name] for path in paths]
+            found = self._found()
+            for path, changed_ns in found.items():
+                if self._ended.is_set():
+                    return
+                if self._known.get(path, (0, {}))[0] != changed_ns:
+                    self._known[path] = changed_ns, seen(path)
+                    self._show(found)
+            self._show(found)
 
-    def _closed(self) -> list[Path]:
+    def _show(self, found: dict[Path, int]) -> None:
+        self.rows = [self._known[path][1] for path in found if path in self._known]
+
+    def _found(self) -> dict[Path, int]:
+        """Episodes that nobody writes to any more, and when they were changed last."""
         try:
-            found = bags.episodes(self._folder)[::-1]
-        except (ComoError, OSError):  # the recorder has not made the folder yet, or somebody moved it
-            return []
-        return [path for path in found if (path / METADATA).exists()][:SHOWN]
+            paths = bags.episodes(self._folder)[::-1][: SHOWN + 1]
+            changed = {path: max(file.stat().st_mtime_ns for file in path.iterdir()) for path in paths}
+        except (ComoError, OSError, ValueError):  # not made yet, moved, or emptied this moment
+            return {}
+        ended = {path: at_ns for path, at_ns in changed.items() if self._is_ended(path, at_ns)}
+        return dict(list(ended.items())[:SHOWN])
+
+    def _is_ended(self, path: Path, changed_ns: int) -> bool:
+        if (path / METADATA).exists():
+            return True
+        return time.time_ns() - changed_ns > LEFT_NS and path.name not in self._recorded()
+
+
+def seen(path: Path) -> dict[str, Any]:
+    """An episode whose writer was killed is told, not looked at: a mended one takes its place."""
+    if (path / METADATA).exists():
+        return looked_at(path)
+    return {"name": path.name, "ok": False, "outcome": INTERRUPTED, "problems": [KILLED]}
 
 
 def looked_at(path: Path) -> dict[str, Any]:
@@ -69,7 +98,7 @@ def looked_at(path: Path) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LOOKED_AT_S, check=True)
         row: dict[str, Any] = json.loads(done.stdout)
         return row
-    except (subprocess.SubprocessError, ValueError) as error:
+    except (subprocess.SubprocessError, OSError, ValueError) as error:
         return {"name": path.name, "ok": False, "problems": [f"cannot be looked at: {error}"]}
 
 
@@ -81,10 +110,12 @@ def summary(path: Path) -> dict[str, Any]:
 
 def thumb(path: Path) -> str:
     """First and last picture of the first camera, side by side, as base64 JPEG; empty without pictures."""
-    images = [arrival.value for arrival in bags.read_arrivals(path, {image_key(CAMERAS[0])})]
-    if not images:
+    first = last = None
+    for arrival in bags.read_arrivals(path, {image_key(CAMERAS[0])}):
+        first, last = arrival.value if first is None else first, arrival.value
+    if first is None or last is None:
         return ""
-    small = [cv2.resize(images[i], _size(images[i]), interpolation=cv2.INTER_AREA) for i in (0, -1)]
+    small = [cv2.resize(image, _size(image), interpolation=cv2.INTER_AREA) for image in (first, last)]
     return base64.b64encode(jpeg(np.hstack(small))).decode()
 
 

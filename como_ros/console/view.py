@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from policies.spaces import INSTRUCTION_BYTES
+
 SILENT_S = 2.5
 """Every node speaks once a second."""
 STALE_PICTURE_S = 0.7
@@ -89,6 +91,13 @@ def _light(name: str, ok: bool, text: str) -> dict[str, Any]:
     return {"name": name, "level": "ok" if ok else "bad", "text": text}
 
 
+def too_long(instruction: str) -> str:
+    """What an operator should know who says more than a policy reads."""
+    if len(instruction.encode("utf8", "replace")) <= INSTRUCTION_BYTES:
+        return ""
+    return f" (a policy reads only its first {INSTRUCTION_BYTES} bytes)"
+
+
 class Words:
     """Instructions said here, newest first; kept beside the episodes for the next session."""
 
@@ -97,11 +106,11 @@ class Words:
         self.now = ""
         self.history: list[str] = []
         with suppress(OSError):
-            self.history = self._file.read_text().splitlines()[:KEPT]
+            self.history = self._file.read_text("utf8", "replace").splitlines()[:KEPT]
 
     def say(self, words: str) -> None:
         self.now = words
         self.history = [words, *(old for old in self.history if old != words)][:KEPT]
         with suppress(OSError):  # a full disk is said elsewhere; the words are on the wire
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write_text("\n".join(self.history) + "\n")
+            self._file.write_text("\n".join(self.history) + "\n", "utf8", "replace")

@@ -25,7 +25,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
 
 from como_ros import wire
 from como_ros.console.gate import Gate, is_loopback
@@ -33,12 +32,13 @@ from como_ros.console.hand import PageHand, WithDeadman
 from como_ros.console.page import Orders, Page
 from como_ros.console.scene import HOST, Scene
 from como_ros.console.shelf import EpisodeList, jpeg
-from como_ros.console.view import Lights, Words
+from como_ros.console.view import Lights, Words, too_long
 from como_ros.control.supervision import TELEOP
 from como_ros.drivers.teleop import IN_CONSOLE, SERVICES, Hand
 from como_ros.drivers.teleop_guiding import GuidingHand
 from como_ros.drivers.teleop_hand import HandDevice
 from como_ros.errors import ComoError
+from como_ros.nodes.asking import Asking
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
@@ -82,8 +82,9 @@ class ConsoleNode(Node):
         self._hand = PageHand(lambda: self._scene.gizmo7)
         self._scene = Scene(secret, config.device == "gizmo", self._hand.may_pull)
         self._words, self._lights = Words(Path(config.out)), Lights()
-        self._shelf = EpisodeList(Path(config.out))
-        orders = Orders(self._press, self._say)
+        self._shelf = EpisodeList(Path(config.out), lambda: self._lights.said("recorder"))
+        self._asking = Asking(self, BUTTONS, self._tell)
+        orders = Orders(self._asking.ask, self._say)
         self._page = Page(self._hand, orders, frozenset(BUTTONS.keys() - NOT_PRESSED))
         self._arm: tuple[np.ndarray, float] | None = None
         self._ee_pose7: np.ndarray | None = None
@@ -93,9 +94,6 @@ class ConsoleNode(Node):
         self._told: dict[str, Any] = {"n": 0, "text": "", "ok": True}
         self._refused = Refused(self)
         self._listen()
-        self._ask: dict[str, Any] = {
-            name: self.create_client(Trigger, path) for name, path in BUTTONS.items()
-        }
         self._instruction = publisher(self, "/policy/instruction")
         self._driver = self._drive() if config.device else None
         self._serve(secret)
@@ -164,6 +162,7 @@ class ConsoleNode(Node):
 
     def _show_state(self) -> None:
         if not self._page.watchers:
+            self._page.forget()
             return
         now_s = time.monotonic()
         self._page.state = json.dumps(
@@ -183,27 +182,20 @@ class ConsoleNode(Node):
             }
         )
 
-    def _disk_gb(self) -> float:
-        """Left where the episodes go; the folder itself may not be there yet."""
+    def _disk_gb(self) -> float | None:
+        """Left where the episodes go, as far as that can be told; the folder itself may not be there yet."""
         folder = Path(self._config.out).absolute()
-        return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free / 1e9
+        try:
+            there = next(path for path in (folder, *folder.parents) if path.exists())
+            return shutil.disk_usage(there).free / 1e9
+        except OSError:
+            return None
 
     def _report(self) -> Health:
         figures = {"watchers": self._page.watchers, "refused": self._gate.refused}
         return Health(f"at {self._url}", figures=figures)
 
     # Orders from the page ----------------------------------------------------------------------------
-
-    def _press(self, name: str) -> None:
-        client = self._ask[name]
-        if not client.service_is_ready():
-            self._tell(f"{name}: no node offers {BUTTONS[name]}", ok=False)
-            return
-        answer = client.call_async(Trigger.Request())
-        answer.add_done_callback(lambda done: self._answered(name, done.result()))
-
-    def _answered(self, name: str, answer: Any) -> None:
-        self._tell(f"{name}: {answer.message}", answer.success)
 
     def _tell(self, text: str, ok: bool) -> None:
         self._told = {"n": self._told["n"] + 1, "text": text, "ok": ok}
@@ -214,6 +206,7 @@ class ConsoleNode(Node):
         if instruction:
             self._instruction.publish(String(data=instruction))
             self._words.say(instruction)
+            self._tell(f"said: {instruction}{too_long(instruction)}", ok=True)
 
     # The browser's hand ------------------------------------------------------------------------------
 

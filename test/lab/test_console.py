@@ -112,6 +112,21 @@ class Person:
         self.browser.click(button)
         until(lambda: self.browser.text("#told").startswith(then), f"{button} to be answered by {then!r}")
 
+    def says(self, words: str) -> None:
+        """With a click as slow as a person's: the console tells twice meanwhile what was said before."""
+        self.browser.js("document.querySelector('#say').focus(), document.querySelector('#say').select()")
+        self.browser.ask("Input.insertText", text=words)
+        self.browser.click("#words button", held_s=0.5)
+        until(lambda: self.browser.text("#told").startswith(f"said: {words}"), f"{words!r} to be said")
+
+    def shows(self, path: Path, width: int, height: int, mobile: bool = False) -> None:
+        """A picture of the page as one comes to it."""
+        self.browser.size(width, height, mobile)
+        self.browser.js("scrollTo(0, 0), document.querySelector('#side').scrollTo(0, 0)")
+        time.sleep(1.0)
+        self.browser.js("document.querySelector('#told').hidden = true")
+        self.browser.shoot(path)
+
     @contextmanager
     def holding(self):
         """The space bar down while the block lasts."""
@@ -169,8 +184,8 @@ def test_a_person_starts_drags_the_gizmo_and_keeps_the_episode(probe, tmp_path):
         person = Person(browser, poses)
         until(lambda: person.state() == "stopped", "the console to know the state")
         until(lambda: browser.js("!!document.querySelector('#camera1').src"), "both cameras")
-        browser.js("document.querySelector('#say').value = 'put the red cube into the tray'")
-        browser.click("#words button")
+        person.says("look")
+        person.says("put the red cube into the tray")
         person.presses("#rearm", "rearm: state is ready")
         person.presses("#home", "home: home")
         person.presses("#start", "start: recording")
@@ -179,15 +194,11 @@ def test_a_person_starts_drags_the_gizmo_and_keeps_the_episode(probe, tmp_path):
             went_m.append(person.pulls_the_gizmo_down())
         assert went_m[-1] > 0.02, f"moved down by {went_m} m"
         assert stopped_while_held(person)
-        browser.size(*DESKTOP)
-        time.sleep(1.0)
-        browser.shoot(pictures / "console.png")
+        person.shows(pictures / "console.png", *DESKTOP)
         browser.size(*WORKING, scale=COARSE)
         person.presses("#success", "success: kept")
         until(lambda: "#000000 success" in browser.text("#episodes"), "the episode in the list")
-        browser.size(*PHONE, mobile=True)
-        time.sleep(1.0)
-        browser.shoot(pictures / "console_phone.png")
+        person.shows(pictures / "console_phone.png", *PHONE, mobile=True)
     (episode,) = bags.episodes(out)
     meta = bags.read_meta(episode)
     assert (meta.outcome, meta.closed) == ("success", True)

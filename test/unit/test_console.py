@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import shutil
 import threading
 import time
 from contextlib import contextmanager
@@ -13,18 +15,22 @@ import pytest
 pytest.importorskip("viser")
 import msgspec
 import viser
+from bag_messages import CONTRACT, write_episode
 from viser import _messages
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from como_ros.bag_checks import KILLED
+from como_ros.bag_writer import EpisodeWriter
 from como_ros.console.gate import SECRET_HEADER, Gate, Request, check_token, refusal
 from como_ros.console.hand import SETTLE_S, SILENT_S, PageHand, WithDeadman, push
-from como_ros.console.page import Orders, Page
-from como_ros.console.scene import HOST, Scene
-from como_ros.console.shapes import plain_meshes
-from como_ros.console.view import STALE_PICTURE_S, Lights, Words
+from como_ros.console.page import MAX_WORDS, Orders, Page, plain
+from como_ros.console.scene import HOST, PLAN_M, Scene, hand_at
+from como_ros.console.shapes import HAND, plain_meshes
+from como_ros.console.shelf import EpisodeList
+from como_ros.console.view import STALE_PICTURE_S, Lights, Words, too_long
 from como_ros.control.homing import HOME_Q
-from como_ros.control.kinematics import link_frames
+from como_ros.control.kinematics import ee_pose7, link_frames
 from como_ros.drivers.teleop import Reading
 from como_ros.errors import ComoError
 from como_ros.graphs import Deployment, graph
@@ -448,6 +454,48 @@ def test_words_are_kept_newest_first_and_once(tmp_path):
     for said in ("open the drawer", "pick up the cube", "open the drawer"):
         words.say(said)
     assert Words(tmp_path / "episodes").history == ["open the drawer", "pick up the cube"]
+
+
+def test_words_of_any_alphabet_are_kept_and_a_file_that_is_none_keeps_nobody_out(tmp_path):
+    """Whatever the machine's locale: a console that could not read them did not start."""
+    (tmp_path / "instructions.txt").write_bytes(b"caf\xe9\n")
+    words = Words(tmp_path)
+    words.say('lege "den roten Würfel" in die 盒子')
+    assert Words(tmp_path).history == ['lege "den roten Würfel" in die 盒子', "caf\ufffd"]
+
+
+def test_who_says_more_than_a_policy_reads_is_told():
+    assert too_long("ü" * 32) == ""
+    assert "only its first 64 bytes" in too_long("ü" * 33)
+
+
+def test_what_is_said_is_one_line_that_can_be_sent_on():
+    assert plain(' put\n\tthe "cube"\u2028 into\x00 the\ud800 tray ') == 'put the "cube" into the tray'
+    assert len(plain("x" * 9999)) == MAX_WORDS
+
+
+def test_an_episode_left_by_a_killed_recorder_is_listed_until_its_mended_one_takes_its_place(tmp_path):
+    """Neither was: the operator lost it, and of a name that was used again saw the picture of before."""
+    for name in ("episode_000000", "episode_000001"):
+        EpisodeWriter(tmp_path / name, CONTRACT).flush()
+        for file in (tmp_path / name).iterdir():
+            os.utime(file, (time.time() - 60,) * 2)
+    shown = EpisodeList(tmp_path, lambda: "recording episode_000001; images/front silent")
+    try:
+        wait_until(lambda: [row["problems"] for row in shown.rows] == [[KILLED]], "the killed one")
+        shutil.rmtree(tmp_path / "episode_000000")
+        write_episode(tmp_path / "episode_000000", seconds=0.3)
+        wait_until(lambda: [row["outcome"] for row in shown.rows] == ["success"], "the mended one")
+        assert shown.rows[0]["thumb"]
+    finally:
+        shown.close()
+
+
+def test_the_ghost_of_the_plan_is_the_hand_itself_where_the_plan_ends():
+    """Its line was four metres thick, and so drawn by nobody."""
+    q = np.array(HOME_Q) + 0.2
+    np.testing.assert_allclose(hand_at(ee_pose7(q)), link_frames(q)[HAND][:3, 3], atol=1e-9)
+    assert PLAN_M < 0.01
 
 
 def test_without_meshes_the_arm_is_drawn_from_joint_to_joint():

@@ -4,6 +4,8 @@
 const BEAT_MS = 50;
 const MOVES = [["w", "forward"], ["a", "left"], ["e", "up"], ["j", "turn left"], ["i", "tip up"], ["u", "roll left"],
   ["s", "back"], ["d", "right"], ["q", "down"], ["l", "turn right"], ["k", "tip down"], ["o", "roll right"]];
+const CAMERAS = [...document.querySelectorAll("#cameras figcaption")].map(caption => caption.textContent);
+const LOW_GB = 5;
 const MOVE_KEYS = new Set(MOVES.map(([key]) => key));
 
 const wsOrigin = location.origin.replace(/^http/, "ws");
@@ -11,19 +13,24 @@ const $ = id => document.getElementById(id);
 const view = Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, "0")).join("");
 const keys = new Set();
 const holders = new Set(); // what holds the deadman: the space bar, a pointer on the button, pointers on pads
-let wire = null, you = 0, state = {}, toldNumber = 0, beating = null;
+let wire = null, you = 0, state = {}, toldNumber = null, beating = null;
+let spoken = "", heard = "", edited = false; // what stands, what the console said last, whether the field is ours
 
 // The wire --------------------------------------------------------------------------------------
 
 function connect() {
   wire = new WebSocket(wsOrigin + "/wire");
-  wire.onopen = () => send({view}); // the 3-D view in this page goes by that name
+  wire.onopen = () => {
+    document.body.classList.remove("lost");
+    toldNumber = null;
+    send({view}); // the 3-D view in this page goes by that name
+  };
   wire.binaryType = "arraybuffer";
   wire.onmessage = event => typeof event.data === "string" ? hear(JSON.parse(event.data)) : see(event.data);
   wire.onclose = () => {
     letGo();
     document.body.classList.add("lost");
-    show({supervisor: "", why: "the console does not answer", lights: [], episodes: state.episodes || []});
+    show({...state, supervisor: "", why: "The console does not answer.", recorder: "", lights: [], told: null});
     setTimeout(connect, 1000);
   };
 }
@@ -31,7 +38,12 @@ function connect() {
 function send(told) {
   // what waits here would arrive late; a deadman said late is worse than one not said, a stop is better late
   const stops = told.hold === false || told.press === "stop";
-  if (wire && wire.readyState === WebSocket.OPEN && (stops || wire.bufferedAmount < 4096)) wire.send(JSON.stringify(told));
+  const open = wire && wire.readyState === WebSocket.OPEN;
+  const goes = open && (stops || wire.bufferedAmount < 4096);
+  if (goes) wire.send(JSON.stringify(told));
+  else if (told.press || told.say) banner("The console does not answer: " + (told.press || "that") + " was not heard."
+    + (told.press === "stop" ? " Use the robot's own stop." : ""), false);
+  return goes;
 }
 
 function hear(told) {
@@ -65,26 +77,57 @@ function put(list, key, items) {
 
 function show(now) {
   state = now;
-  const recording = (now.recorder || "").startsWith("recording"), where = now.supervisor || "no console";
+  const said = now.recorder || "", recording = said.startsWith("recording"), failed = said.startsWith("failed");
+  const open = recording || (failed && typeof now.seconds === "number"); // until somebody ends it
+  const where = now.supervisor || "no console";
   $("supervisor").textContent = where;
   $("supervisor").title = now.why || "";
   $("supervisor").className = "chip " + where;
-  $("recorder").textContent = recording ? recordingText(now) : (now.recorder || "no recorder").split(";")[0];
-  $("recorder").className = "chip" + (recording ? " recording" : "");
-  $("disk").textContent = now.disk_gb === undefined ? "" : now.disk_gb.toFixed(1) + " GB left";
+  $("recorder").textContent = recording ? recordingText(now) : (said || "no recorder").split(";")[0];
+  $("recorder").title = said;
+  $("recorder").className = "chip" + (recording ? " recording" : failed ? " failed" : "");
+  $("disk").textContent = typeof now.disk_gb === "number" ? now.disk_gb.toFixed(1) + " GB left" : "";
+  $("disk").classList.toggle("low", typeof now.disk_gb === "number" && now.disk_gb < LOW_GB);
   document.body.classList.toggle("watching", !now.device);
-  $("scene").style.visibility = "visible";
+  document.body.classList.toggle("unpushed", now.device === "gello" || now.device === "guiding");
   $("start").disabled = recording;
-  for (const id of ["success", "failure", "keep", "discard"]) $(id).disabled = !recording;
+  for (const id of ["success", "failure", "keep", "discard"]) $(id).disabled = !open;
   $("rearm").disabled = where !== "stopped";
   $("home").disabled = where !== "ready";
   $("policy").disabled = where !== "ready" && where !== "teleop";
   showHold(where, now);
-  if (document.activeElement !== $("say") && now.instruction) $("say").value = now.instruction;
-  put($("history"), now.history, () => (now.history || []).map(words => new Option(words)));
+  showWords(now);
   put($("lights"), now.lights, () => (now.lights || []).map(light));
-  put($("episodes"), (now.episodes || []).map(e => [e.name, e.outcome]), () => episodes(now.episodes || []));
-  if (now.told && now.told.n !== toldNumber) tell(now.told);
+  (now.lights || []).forEach(showCamera);
+  put($("episodes"), (now.episodes || []).map(({thumb, ...row}) => row), () => episodes(now.episodes || []));
+  if (now.told && toldNumber !== null && now.told.n !== toldNumber) banner(now.told.text, now.told.ok);
+  if (now.told) toldNumber = now.told.n; // what was told before this page came is over
+}
+
+function showWords(now) {
+  // what has been written here stays until it is said, whatever others say meanwhile
+  if (now.instruction && now.instruction !== heard) heard = spoken = now.instruction;
+  if (!edited && document.activeElement !== $("say")) $("say").value = spoken;
+  $("words").classList.toggle("unsaid", edited && words() !== spoken);
+  put($("history"), now.history, () => [new Option("", ""), ...(now.history || []).map(words => new Option(words))]);
+}
+
+function words() {
+  return $("say").value.trim().replace(/\s+/g, " ");
+}
+
+function edit(text) {
+  if (text) $("say").value = text;
+  edited = words() !== "" && words() !== spoken;
+  showWords(state);
+}
+
+function showCamera(row) {
+  const index = CAMERAS.findIndex(name => row.name === name + " camera");
+  if (index < 0) return;
+  const figure = $("camera" + index).parentElement, ill = row.level !== "ok";
+  figure.classList.toggle("ill", ill);
+  figure.querySelector("figcaption").textContent = CAMERAS[index] + (ill ? ": " + row.text : "");
 }
 
 function recordingText(now) {
@@ -95,12 +138,14 @@ function recordingText(now) {
 function showHold(where, now) {
   const mine = holders.size > 0, other = now.holder && now.holder !== you;
   $("hold").className = other || (mine && where !== "teleop") ? "vain" : mine ? "held" : "";
+  const ways = {gizmo: "drag the gizmo or press a pad.", keyboard: "press a pad or its key.",
+    guiding: "lead the arm by hand.", gello: "move the leader arm."};
   const hints = {
     stopped: (now.why || "").replace(/^stopped: /, "Stopped: ") + (mine ? ". Let go, re-arm, hold again."
-      : ". Re-arm, then hold to drive."),
-    ready: "Ready: hold, and " + ({ gizmo: "drag the gizmo or press a pad.", guiding: "lead the arm by hand." }[now.device] || "press a pad."),
+      : now.device ? ". Re-arm, then hold to drive." : ". Re-arm to go on."),
+    ready: now.device ? "Ready: hold, and " + ways[now.device] : "Ready.",
     teleop: mine ? "Driving. Letting go stops the arm." : "Driven by hand.",
-    policy: "The policy drives; hold to take over.",
+    policy: "The policy drives" + (now.device ? "; hold to take over." : "."),
   };
   $("hint").textContent = other ? "Somebody else holds the deadman." : hints[where] || now.why || "";
 }
@@ -123,19 +168,20 @@ function episodes(rows) {
     words.append(element("b", row.name.replace("episode_", "#")), " " + (row.outcome || ""));
     words.append(element("small", [row.seconds && row.seconds.toFixed(1) + " s", row.instruction]
       .filter(Boolean).join(" · ")));
-    words.append(element("small", row.ok ? "healthy" : row.problems.join("; "), row.ok ? "well" : "ill"));
+    const health = element("small", row.ok ? "healthy" : row.problems.join("; "), row.ok ? "well" : "ill");
+    health.title = health.textContent;
+    words.append(health);
     made.append(words);
     return made;
   });
 }
 
-function tell(told) {
-  toldNumber = told.n;
-  $("told").textContent = told.text;
-  $("told").className = told.ok ? "ok" : "";
-  $("told").hidden = !told.text;
-  clearTimeout(tell.timer);
-  tell.timer = setTimeout(() => { $("told").hidden = true; }, told.ok ? 2500 : 8000);
+function banner(text, ok) {
+  $("told").textContent = text;
+  $("told").className = ok ? "ok" : "";
+  $("told").hidden = !text;
+  clearTimeout(banner.timer);
+  banner.timer = setTimeout(() => { $("told").hidden = true; }, ok ? 2500 : 8000);
 }
 
 // The deadman -----------------------------------------------------------------------------------
@@ -190,7 +236,7 @@ for (const [key, name] of MOVES) {
 holdable($("hold"), () => {}, () => {});
 
 function onKey(event) {
-  const key = event.key.toLowerCase(), down = event.type === "keydown", typing = document.activeElement === $("say");
+  const key = event.key.toLowerCase(), down = event.type === "keydown", typing = [$("say"), $("history")].includes(document.activeElement);
   if (key === "escape" && down) { send({press: "stop"}); letGo(); }
   else if (!down && event.code === "Space" && holders.has("space")) release("space"); // wherever it is let go
   else if (!down && keys.has(key)) { keys.delete(key); if (holders.size) beat(); }
@@ -225,16 +271,24 @@ $("scene").src = "scene/?fixedDpr=1&websocket=" + encodeURIComponent(`${wsOrigin
 // Buttons ---------------------------------------------------------------------------------------
 
 for (const button of document.querySelectorAll("[data-press]")) {
-  const kind = button.id === "stop" ? "pointerdown" : "click";
-  button.addEventListener(kind, () => send({press: button.dataset.press}));
+  button.addEventListener("click", () => send({press: button.dataset.press}));
 }
-$("stop").addEventListener("pointerdown", letGo);
+$("stop").addEventListener("pointerdown", () => { send({press: "stop"}); letGo(); }); // a finger that stays down as well
 for (const button of document.querySelectorAll("[data-grip]")) {
   button.addEventListener("click", () => send({grip: button.dataset.grip}));
 }
+$("history").addEventListener("change", () => {
+  edit($("history").value);
+  $("history").value = "";
+  $("history").blur(); // the keys drive again
+});
+$("say").addEventListener("input", () => edit());
 $("words").addEventListener("submit", event => {
   event.preventDefault();
-  send({say: $("say").value});
+  if (words() && send({say: words()})) {
+    spoken = words();
+    edited = false;
+  }
   $("say").blur();
 });
 
