@@ -23,6 +23,7 @@ LAB_ARM_HZ = 100.0
 """Half the arm node's own: its cores also carry the world, and fast mode sends set-points at this rate."""
 OURS, OTHERS = "ours", "others"
 LAST_PORT = 65535
+LAB, SWEEPER = "como_ros.lab.fci", "como_ros.sweeper"
 SILENT = "silent"
 """What is known of a node that has said nothing since it was started."""
 
@@ -103,6 +104,11 @@ class Process:
         return self.module.startswith("como_ros.nodes.")
 
     @property
+    def may_begin_again(self) -> bool:
+        """Whether the graph outlives its end; a lab's world ends with it."""
+        return self.module != LAB
+
+    @property
     def command(self) -> list[str]:
         command = [sys.executable, "-m", self.module, *self.arguments]
         if self.is_node and self.parameters:
@@ -121,7 +127,8 @@ def graph(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
     lab = (_lab(deployment),) if deployment.lab else ()
     station = (_arm(deployment), *_camera(deployment), _node("supervisor"))
     drivers = _drivers(scenario, deployment)
-    return (*lab, *station, *drivers, _recorder(deployment), *_console(scenario, deployment))
+    data = (_recorder(deployment), *_console(scenario, deployment))
+    return (*lab, *station, *drivers, Process("sweeper", SWEEPER), *data)
 
 
 def _require_choices(deployment: Deployment) -> None:
@@ -176,7 +183,7 @@ def _lab(deployment: Deployment) -> Process:
         "--spread",
         deployment.spread,
     )
-    return Process("lab", "como_ros.lab.fci", arguments=arguments)
+    return Process("lab", LAB, arguments=arguments)
 
 
 def _arm(deployment: Deployment) -> Process:

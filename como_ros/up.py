@@ -103,7 +103,7 @@ class Running:
         return f"{lines[-1] if lines else 'nothing'} (whole log: {self.log(name)})"
 
     def _require_another_try(self, process: Process, ended: str) -> None:
-        if self.restarts is None or not process.is_node:
+        if self.restarts is None or not process.may_begin_again:
             raise ComoError(ended)
         if not self.restarts.allow(process.name, time.monotonic()):
             often = f"it was started again {MOST} times within {WITHIN_S:.0f} s"
@@ -188,12 +188,16 @@ def graph_up(
         Sentry(lambda _: station.stop_at_once()) as sentry,
     ):
 
+        nodes = _nodes(processes)
+
         def begin_again(name: str, ended: str) -> None:
+            if name not in nodes:
+                return
             station.forget(name)
             sentry.watch(name, running.pid(name))
             say(f"{ended}; started again, the arm is stopped and waits for a release")
 
-        for name in _nodes(processes):
+        for name in nodes:
             sentry.watch(name, running.pid(name))
         running.restarts, running.on_restart = Restarts(), begin_again
         yield running, station

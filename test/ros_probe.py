@@ -19,6 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from como_ros.nodes.shared_memory import own_port
 from como_ros.nodes.wiring import heard_profile, message_class, profile
 
 PATIENCE_S = 15.0
@@ -56,8 +57,9 @@ class Probe:
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
-        self.context.init(domain_id=int(os.environ["ROS_DOMAIN_ID"]))
-        self.node = Node("probe", context=self.context)
+        with own_port():  # found as soon as the nodes find each other
+            self.context.init(domain_id=int(os.environ["ROS_DOMAIN_ID"]))
+            self.node = Node("probe", context=self.context)
         self.stalls = Stalls()
         self.heard: dict[str, list[tuple[float, Any]]] = {}
         self._executor = SingleThreadedExecutor(context=self.context)

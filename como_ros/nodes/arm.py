@@ -202,7 +202,7 @@ class ArmNode(LifecycleNode):
 
 def main(argv: Sequence[str] | None = None) -> int:
     run_before_others(PRIORITY)
-    return run_node(ArmNode, argv)
+    return run_node(ArmNode, argv, by_network=True)
 
 
 if __name__ == "__main__":

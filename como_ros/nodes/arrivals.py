@@ -27,7 +27,7 @@ class Arrivals(Spinning):
     """Listens while the block runs."""
 
     def __init__(self, topics: Sequence[str]) -> None:
-        super().__init__("arrivals")
+        super().__init__("arrivals", by_network=False)
         self.pictures: dict[str, list[Picture]] = {topic: [] for topic in topics}
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         for topic in topics:

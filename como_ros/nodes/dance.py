@@ -56,4 +56,4 @@ class DanceNode(Node):
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_node(DanceNode, sys.argv))
+    raise SystemExit(run_node(DanceNode, sys.argv, by_network=True))

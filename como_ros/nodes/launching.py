@@ -56,7 +56,7 @@ def _processes(context: LaunchContext, scenario: str, names: list[str]) -> list[
             name=process.name,
             additional_env=environment(deployment),
             output="both",
-            respawn=process.is_node,
+            respawn=process.may_begin_again,
             respawn_delay=RESPAWN_DELAY_S,
             on_exit=lambda event, _, process=process: _after_exit(process, event.returncode, restarts),
         )
@@ -66,7 +66,7 @@ def _processes(context: LaunchContext, scenario: str, names: list[str]) -> list[
 
 def _after_exit(process: Process, code: int, restarts: Restarts) -> list[Any]:
     """A node is started again, except where it told the user what to mend or ends over and over."""
-    if not process.is_node or code == MENDABLE:
+    if not process.may_begin_again or code == MENDABLE:
         return [Shutdown(reason=f"{process.name} ended with code {code}")]
     if not restarts.allow(process.name, time.monotonic()):
         return [Shutdown(reason=f"{process.name} ended although it was started again {MOST} times")]

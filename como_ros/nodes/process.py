@@ -30,10 +30,12 @@ def run_node(
     make: Callable[[], Node],
     argv: Sequence[str] | None = None,
     executor_class: Callable[[], Executor] = SingleThreadedExecutor,
+    by_network: bool = False,
 ) -> int:
     """Make the node and spin it until SIGINT or SIGTERM; a mistake the user can mend gives exit code 2.
 
-    What breaks later, when it has begun to spin, gives 1: to start it again may help.
+    What breaks later, when it has begun to spin, gives 1: to start it again may help. `by_network` is for
+    nodes that neither send nor see pictures.
 
     The signals end the spinning, not the ROS context, as rclpy's own handlers would: the node's threads may
     publish until `destroy_node` has ended them.
@@ -43,7 +45,7 @@ def run_node(
     node: Node | None = None
     begun = False
     try:
-        with own_port() as is_ours:
+        with own_port(by_network) as is_ours:
             if is_ours:  # before a node connects an arm: at its priority others would seem to stand
                 end_when_it_stands()
             rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

@@ -10,6 +10,7 @@ lost, and hangs when it takes its publishers down. Nothing in it can set it free
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import sys
 import threading
@@ -21,6 +22,8 @@ CLOCKWORK = "dds.ev"
 """How Fast DDS names the thread; it wakes every 0.3 s to say that its participant is there."""
 PERIOD_S, STILL_TICKS = 0.5, 6
 """Counted in rounds of our own, so that a process that did not run at all has not stood still."""
+FROZEN_S = 15.0
+"""A process whose interpreter has not had a turn for so long ends too, with a trace of all its threads."""
 LOCKED = "Fast DDS has locked itself in this process"
 _abandoned: list[object] = []
 """Kept, since nobody may take them down."""
@@ -64,6 +67,7 @@ def end_when_it_stands() -> None:
 def _watch() -> None:
     pulse = Pulse()
     while pulse.still_ticks() < STILL_TICKS:
+        faulthandler.dump_traceback_later(FROZEN_S, exit=True)
         time.sleep(PERIOD_S)
     sys.stderr.write(f"{LOCKED} and hears no newcomer; it ends, to be started again\n")
     sys.stderr.flush()

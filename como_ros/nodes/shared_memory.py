@@ -10,6 +10,10 @@ sent. Where the first word is lost, and on a busy machine it is, a node hears no
 
 And a sender shares half a megabyte by default, less than one VGA picture; of best-effort pictures most are
 then lost between two processes of one machine. Only the sender's setting matters.
+
+Whoever has no pictures to send or to see does without shared memory. Every sender locks the port that it
+sends to, and one that is killed with the lock in its hand keeps all others waiting for a second, in the midst
+of whatever they do: the arm once followed an old set-point for so long. Messages by UDP wait for nobody.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ FIRST_OFFSET, OFFSETS = 13, 1000
 """Fast DDS's own offset of a port for user data is 11; every second one lies between those of discovery."""
 DOMAINS_WITH_ROOM = range(216)
 """Higher ones end too close to the last port there is."""
+RANGE, HERE, PEERS = "ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST", "ROS_STATIC_PEERS"
 PLAIN = """<?xml version="1.0" encoding="UTF-8" ?>
 <dds xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
   <profiles>
@@ -41,6 +46,33 @@ PLAIN = """<?xml version="1.0" encoding="UTF-8" ?>
   </profiles>
 </dds>
 """
+NETWORK = """<?xml version="1.0" encoding="UTF-8" ?>
+<dds xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
+  <profiles>
+    <transport_descriptors>
+      <transport_descriptor>
+        <transport_id>network</transport_id>
+        <type>UDPv4</type>
+        <maxInitialPeersRange>32</maxInitialPeersRange>
+      </transport_descriptor>
+    </transport_descriptors>
+    <participant profile_name="node" is_default_profile="true">
+      <rtps>
+        <userTransports>
+          <transport_id>network</transport_id>
+        </userTransports>
+        <useBuiltinTransports>false</useBuiltinTransports>
+      </rtps>
+    </participant>
+  </profiles>
+</dds>
+"""
+ON_THIS_MACHINE = """
+          <metatrafficUnicastLocatorList><locator/></metatrafficUnicastLocatorList>
+          <initialPeersList>
+            <locator><udpv4><address>127.0.0.1</address></udpv4></locator>
+          </initialPeersList>"""
+"""What ROS itself arranges for its range LOCALHOST, to which it adds shared memory in any case."""
 FOUND_SOON = """\
         <builtin>
           <discovery_config>
@@ -75,26 +107,44 @@ def share_pictures() -> None:
 
 
 @contextmanager
-def own_port() -> Iterator[bool]:
-    """While ROS begins: it reads the port from a file. Yields whether it does: a user's own go first."""
+def own_port(by_network: bool = False) -> Iterator[bool]:
+    """While ROS begins: it reads the port from a file. Yields whether it does: a user's own go first.
+
+    `by_network` does without shared memory.
+    """
     given = os.environ.get(VARIABLE)
     domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)
     if given not in (None, str(PROFILES)) or domain not in DOMAINS_WITH_ROOM:
         yield False
         return
+    is_here = by_network and os.environ.get(RANGE) == HERE
+    by_network = by_network and not (is_here and os.environ.get(PEERS))  # ROS alone knows those
     with tempfile.NamedTemporaryFile("w", prefix="como_dds_", suffix=".xml") as file:
-        file.write(tuned(PROFILES.read_text() if given else PLAIN, os.getpid()))
+        plain = NETWORK if by_network else PLAIN
+        file.write(tuned(PROFILES.read_text() if given else plain, os.getpid(), is_here and by_network))
         file.flush()
-        os.environ[VARIABLE] = file.name
-        try:
+        with _set(VARIABLE, file.name), _set(RANGE, "SYSTEM_DEFAULT" if is_here and by_network else None):
             yield True
-        finally:
-            os.environ.pop(VARIABLE)
 
 
-def tuned(profile: str, pid: int) -> str:
+@contextmanager
+def _set(name: str, value: str | None) -> Iterator[None]:
+    """For a while; for no value leave it as it is."""
+    before = os.environ.get(name)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
+
+
+def tuned(profile: str, pid: int, on_this_machine: bool = False) -> str:
     """The profile with a port that the next processes do not share, and little time between two words."""
     port = f"<port><offsetd3>{FIRST_OFFSET + 2 * (pid % OFFSETS)}</offsetd3></port>"
+    found = FOUND_SOON.replace("<builtin>", f"<builtin>{ON_THIS_MACHINE}") if on_this_machine else FOUND_SOON
     before, rtps, behind = profile.partition("<rtps>")
     inside, end, last = behind.partition("</profiles>")
-    return f"{before}{rtps}\n        {port}\n{FOUND_SOON}{inside}{REPAIRED_SOON}{end}{last}"
+    return f"{before}{rtps}\n        {port}\n{found}{inside}{REPAIRED_SOON}{end}{last}"

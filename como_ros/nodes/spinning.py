@@ -18,9 +18,10 @@ from como_ros.nodes.shared_memory import own_port
 class Spinning:
     """Spins in a thread of its own between `with` and its end."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, by_network: bool = True) -> None:
+        """Without `by_network`, one that sees pictures."""
         self._context = rclpy.Context()
-        with own_port():
+        with own_port(by_network):
             self._context.init(domain_id=int(os.environ.get("ROS_DOMAIN_ID", "0")))
             self._node = Node(name, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)

@@ -95,7 +95,7 @@ class SupervisorNode(Node):
 
 def main(argv: list[str] | None = None) -> int:
     run_before_others(PRIORITY)
-    return run_node(SupervisorNode, argv)
+    return run_node(SupervisorNode, argv, by_network=True)
 
 
 if __name__ == "__main__":

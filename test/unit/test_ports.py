@@ -9,8 +9,10 @@ import pytest
 from como_ros.nodes.shared_memory import (
     DOMAINS_WITH_ROOM,
     OFFSETS,
+    PEERS,
     PLAIN,
     PROFILES,
+    RANGE,
     VARIABLE,
     own_port,
     tuned,
@@ -49,6 +51,32 @@ def test_a_process_says_that_it_is_there_three_times_a_second():
     assert [part.text for part in found] == ["0", "300000000"]
     (writer,) = root.findall(".//dds:data_writer", NAMES)
     assert writer.get("is_default_profile") == "true"
+
+
+def transports(profile: str) -> set[str]:
+    root = ElementTree.fromstring(profile)
+    return {found.text for found in root.findall(".//dds:transport_descriptor/dds:type", NAMES)}
+
+
+@pytest.mark.parametrize(
+    ("range_", "peers", "wanted", "told"),
+    [
+        ("LOCALHOST", "", {"UDPv4"}, "SYSTEM_DEFAULT"),
+        ("SUBNET", "", {"UDPv4"}, "SUBNET"),
+        ("LOCALHOST", "10.0.0.2", set(), "LOCALHOST"),  # whom ROS alone can find
+    ],
+)
+def test_who_sees_no_pictures_does_without_shared_memory_and_stays_where_it_was_told(
+    environment, range_, peers, wanted, told
+):
+    environment.setenv(RANGE, range_)
+    environment.setenv(PEERS, peers)
+    with own_port(by_network=True):
+        profile = Path(os.environ[VARIABLE]).read_text()
+        assert transports(profile) == wanted
+        assert os.environ[RANGE] == told
+        assert ("127.0.0.1" in profile) == (told == "SYSTEM_DEFAULT")
+    assert os.environ[RANGE] == range_
 
 
 def test_whoever_sends_pictures_keeps_the_room_for_them(environment):

@@ -166,21 +166,21 @@ def test_a_second_interrupt_while_processes_end_leaves_nobody_behind(modules):
 def test_the_lab_comes_first_and_only_where_asked_for(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     names = [p.name for p in graph("autonomous", Deployment(lab=True, bundle=str(tmp_path)))]
-    assert names == ["lab", "arm", "camera", "supervisor", "policy", "recorder"]
+    assert names == ["lab", "arm", "camera", "supervisor", "policy", "sweeper", "recorder"]
     real = Deployment(bundle=str(tmp_path), serials=("1", "2"))
     assert "lab" not in [p.name for p in graph("autonomous", real)]
 
 
 def test_cameras_that_others_drive_need_neither_node_nor_serials():
     names = [process.name for process in graph("teleop", Deployment(cameras="others", device="gamepad"))]
-    assert names == ["arm", "supervisor", "teleop", "recorder"]
+    assert names == ["arm", "supervisor", "teleop", "sweeper", "recorder"]
 
 
 def test_a_device_beside_a_policy_lets_a_person_take_over(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     deployment = Deployment(lab=True, bundle=str(tmp_path), device="scripted")
     names = [process.name for process in graph("autonomous", deployment)]
-    assert names == ["lab", "arm", "camera", "supervisor", "policy", "teleop", "recorder"]
+    assert names == ["lab", "arm", "camera", "supervisor", "policy", "teleop", "sweeper", "recorder"]
 
 
 def test_an_arm_runs_at_its_own_rate_and_in_the_lab_at_that_of_fast_mode():
