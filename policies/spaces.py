@@ -25,6 +25,7 @@ from policies.poses import (
     rot6d_from_matrix,
 )
 
+ROBOTS = ("panda", "fr3")
 CAMERAS = ("front", "wrist")
 STATE = "state"
 INSTRUCTION = "instruction"
@@ -90,7 +91,7 @@ class Contract:
         pair = isinstance(self.image_hw, tuple) and len(self.image_hw) == 2
         sizes = pair and all(_is_whole(size) and size > 0 for size in self.image_hw)
         self._must_be("image_hw", sizes, "a height and a width")
-        self._must_be("robot", isinstance(self.robot, str), "a name")
+        self._must_be("robot", self.robot in ROBOTS, f"one of {', '.join(ROBOTS)}")
 
     def _must_be(self, name: str, holds: bool, what: str) -> None:
         if not holds:

@@ -5,8 +5,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from como_ros.control.limits import LIMITS
 from policies import poses, spaces
-from policies.spaces import Contract, ContractError, Normalizer, Observation
+from policies.spaces import ROBOTS, Contract, ContractError, Normalizer, Observation
 
 OTHER = {
     "robot": "fr3",
@@ -74,7 +75,8 @@ def test_a_contract_agrees_with_its_copy_through_json():
         ('{"image_hw": [128]}', "image_hw must be a height and a width"),
         ('{"image_hw": [true, true]}', "image_hw must be a height and a width"),
         ('{"cameras": []}', "cameras must be names"),
-        ('{"robot": null}', "robot must be a name, got None"),
+        ('{"robot": null}', "robot must be one of panda, fr3, got None"),
+        ('{"robot": "ur5"}', "robot must be one of panda, fr3, got 'ur5'"),
         ('{"colour": 1}', r"unknown keys \['colour'\]"),
         ("[1]", "must be a JSON object, got list"),
         ("{", "not JSON"),
@@ -149,3 +151,8 @@ def test_normalised_values_come_back_also_where_nothing_moved():
     normalizer = Normalizer.from_dict(Normalizer.fit(rows).to_dict())
     np.testing.assert_allclose(normalizer.unnormalize(normalizer.normalize(rows)), rows, atol=1e-4)
     np.testing.assert_allclose(normalizer.normalize(rows).std(0)[[0, 1, 3]], 1, atol=1e-3)
+
+
+def test_every_robot_that_a_contract_may_name_has_limits():
+    """A bundle for another one was accepted, and refused only when the arm was to move."""
+    assert sorted(ROBOTS) == sorted(LIMITS)
