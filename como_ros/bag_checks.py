@@ -19,6 +19,8 @@ from como_ros.stamp_checks import Stamps, stamp_problems
 from policies.spaces import CAMERAS, Contract, image_key
 from policies.timeline import EE_POSE, JOINTS, observation_streams
 
+EDGE_NS = 500_000_000
+"""So long after an episode's begin a stream may begin, and before its end end."""
 MISSING_FACTOR = 1.5
 """An interval this many times the median one means that messages are missing."""
 KILLED = "its writer was killed: run `como bags check --repair` to keep what is whole"
@@ -103,17 +105,16 @@ def _check_streams(row: dict[str, Any], contract: Contract, stamps: dict[str, np
     streams = observation_streams(contract)
     missing = [key for key in streams if key not in stamps]
     row["problems"] += [f"{key} was never recorded" for key in missing]
+    span = _span(stamps)
     for key, values in sorted(stamps.items()):
         back_ns = np.diff(values).min(initial=0)
         if key not in MANY_WRITERS and back_ns < (-HEARD_NS if key in SAID else 0):
             row["problems"].append(f"{key} has stamps that go backwards; two publishers or a clock reset")
-        if key not in PERIODIC or len(values) < 3:
-            continue
-        limit_ns = streams[key].max_age_ns if key in streams else None
-        row["rates_hz"][key], row["drops"][key] = _rate_and_missing(np.sort(values))
-        if limit_ns is not None:
-            row["gaps"] += _gaps(key, np.sort(values), limit_ns)
-    row["seconds"] = _seconds(stamps)
+        if key in streams:
+            row["gaps"] += _gaps(key, np.sort(values), streams[key].max_age_ns, span)
+        if key in PERIODIC and len(values) >= 3:
+            row["rates_hz"][key], row["drops"][key] = _rate_and_missing(np.sort(values))
+    row["seconds"] = (span[1] - span[0]) / 1e9
     row["problems"] += [f"{gap['key']} is silent for {gap['seconds']:.2f} s" for gap in row["gaps"]]
 
 
@@ -127,20 +128,26 @@ def _rate_and_missing(stamps: np.ndarray) -> tuple[float, int]:
     return 1e9 / median, int((np.round(late / median) - 1).sum())
 
 
-def _gaps(key: str, stamps: np.ndarray, limit_ns: int) -> list[dict[str, Any]]:
-    """Silences longer than the stream's maximum age: there is no observation inside them."""
-    steps = np.diff(stamps)
+def _gaps(key: str, stamps: np.ndarray, limit_ns: int, span: tuple[int, int]) -> list[dict[str, Any]]:
+    """Silences longer than the stream's maximum age: there is no observation inside them.
+
+    Also before its first value and after its last, where no stream begins or ends in the same instant.
+    """
+    moments = np.array([span[0], *stamps, span[1]], np.int64)
+    steps, allowed_ns = np.diff(moments), np.full(len(moments) - 1, limit_ns)
+    allowed_ns[[0, -1]] += EDGE_NS
     return [
-        {"key": key, "stamp_ns": int(stamps[i]), "seconds": float(steps[i] / 1e9)}
-        for i in np.flatnonzero(steps > limit_ns)
+        {"key": key, "stamp_ns": int(moments[i]), "seconds": float(steps[i] / 1e9)}
+        for i in np.flatnonzero(steps > allowed_ns)
     ]
 
 
-def _seconds(stamps: dict[str, np.ndarray]) -> float:
+def _span(stamps: dict[str, np.ndarray]) -> tuple[int, int]:
+    """First and last capture of what is observed."""
     observed = [stamps[key] for key in (JOINTS, EE_POSE, *map(image_key, CAMERAS)) if key in stamps]
     if not observed:
-        return 0.0
-    return float((max(s.max() for s in observed) - min(s.min() for s in observed)) / 1e9)
+        return 0, 0
+    return int(min(s.min() for s in observed)), int(max(s.max() for s in observed))
 
 
 def _compare_contracts(rows: list[dict[str, Any]]) -> None:

@@ -16,6 +16,8 @@ from policies.timeline import EE_POSE, interpolate_pose7
 KEYS = ("command_pose", "command_width", EE_POSE)
 SHORTEST = 10
 """Set-points below which there is no motion to speak of."""
+BACK_NS = 100_000_000
+"""What arrives in the order of sending is stamped so, but for what two senders differ by."""
 GAP_S = 0.2
 """Between two poses farther apart in time nobody knows the way."""
 STILL_M, STILL_RAD = 0.01, 0.05
@@ -81,8 +83,9 @@ class Motion:
 def read_motion(episode: Path) -> Motion:
     """Refuses what no operator drove, what has holes, and what does not say where the arm was."""
     found: dict[str, list[tuple[int, Any]]] = {key: [] for key in KEYS}
-    for key, stamp_ns, value in bags.read_events(episode, KEYS):
+    for _, key, stamp_ns, value in bags.read_arrivals(episode, KEYS):
         found[key].append((stamp_ns, value))
+    _require_one_clock(episode, found)
     poses = found["command_pose"]
     if len(poses) < SHORTEST:
         raise BagError(
@@ -100,6 +103,17 @@ def read_motion(episode: Path) -> Motion:
             "no way is made up; leave the episode out"
         )
     return Motion(commanded, _track(found[EE_POSE], start_ns), widths)
+
+
+def _require_one_clock(episode: Path, found: dict[str, list[tuple[int, Any]]]) -> None:
+    """Sorted by their stamps, set-points from before and after would alternate."""
+    for key in ("command_pose", EE_POSE):
+        back_ns = -np.diff([stamp_ns for stamp_ns, _ in found[key]]).min(initial=0)
+        if back_ns > BACK_NS:
+            raise BagError(
+                f"{episode}: the clock of {key} was set back by {back_ns / 1e9:.2f} s while it was recorded; "
+                "leave the episode out"
+            )
 
 
 def _track(rows: list[tuple[int, Any]], start_ns: int) -> Track:

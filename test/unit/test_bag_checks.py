@@ -24,8 +24,9 @@ def write_episode(
     spoil=lambda topic, i, msg: None,
     arrives_ns=lambda topic: 0,
     also=lambda writer: None,
+    seconds: int = 1,
 ) -> Path:
-    """One second; `skip` leaves a message out, `spoil` changes one, `arrives_ns` is how long each takes."""
+    """`skip` leaves a message out, `spoil` changes one, `arrives_ns` is how long each takes."""
     writer = bags.EpisodeWriter(folder, contract or Contract(image_hw=(8, 8)), "pick up the cube", drops="{}")
 
     def put(topic: str, i: int, msg: object) -> None:
@@ -34,7 +35,7 @@ def write_episode(
             spoil(topic, i, msg)
             writer.write_message(topic, msg, arrived_ns)
 
-    for i in range(100):
+    for i in range(100 * seconds):
         stamp_ns = START_NS + i * 10 * MS
         joints = message("sensor_msgs/msg/JointState")
         put("/arm/joint_states", i, wire.fill_joint_states(joints, np.zeros(7), np.zeros(7), 0.04, stamp_ns))
@@ -76,6 +77,27 @@ def test_a_silence_longer_than_the_maximum_age_is_a_gap(tmp_path):
     assert not row["ok"]
     assert row["gaps"] == [
         {"key": "ee_pose", "stamp_ns": START_NS + 190 * MS, "seconds": pytest.approx(0.31)}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shown", "silent", "since"),
+    [(slice(0, 1), 2.99, 0), (slice(0, 15), 1.59, 1400 * MS), (slice(15, 30), 1.5, 0)],
+    ids=["one picture", "died", "late"],
+)
+def test_a_camera_that_dies_or_comes_late_is_silent_until_the_end_or_from_the_beginning(
+    shown, silent, since, tmp_path
+):
+    """Only silences between two of its pictures were seen: half an episode without a camera was sound."""
+    wanted = set(range(30)[shown])
+    row = only_row(
+        write_episode(
+            tmp_path / "e", lambda topic, i: topic.startswith("/front") and i not in wanted, seconds=3
+        )
+    )
+    assert row["problems"] == [f"images/front is silent for {silent:.2f} s"]
+    assert row["gaps"] == [
+        {"key": "images/front", "stamp_ns": START_NS + since, "seconds": pytest.approx(silent, abs=0.01)}
     ]
 
 

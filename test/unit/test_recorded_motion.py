@@ -80,6 +80,20 @@ def test_what_the_arm_did_while_nothing_was_heard_is_compared_with_nothing():
         errors_mm(driven, Track(times_s + 9, driven.poses7), 1.0)
 
 
+def test_a_motion_whose_clock_was_set_back_is_refused_and_not_put_in_order_by_its_stamps(tmp_path):
+    """Half a second back, the set-points of two places alternated."""
+    writer = EpisodeWriter(tmp_path / "e", Contract(), "pick")
+    for number in range(50):
+        now = START_NS + number * 20_000_000
+        stamp_ns = now - (500_000_000 if number > 30 else 0)
+        for topic in ("/arm/ee_pose", "/arm/command/pose"):
+            told = wire.fill_pose(message("geometry_msgs/msg/PoseStamped"), pose(number * 0.01), stamp_ns)
+            writer.write_message(topic, told, now)
+    writer.close("success")
+    with pytest.raises(BagError, match=r"the clock of command_pose was set back by 0\.48 s"):
+        read_motion(tmp_path / "e")
+
+
 def test_an_episode_that_no_operator_drove_is_refused(tmp_path):
     with pytest.raises(BagError, match=r"holds 0 set-points of an operator, 10 needed; give an episode that"):
         read_motion(write(tmp_path / "e", commands=0))
