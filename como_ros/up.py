@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,21 +15,13 @@ from typing import Any
 from como_ros.errors import ComoError
 from como_ros.graphs import Deployment, Process, environment, graph
 from como_ros.lab.client import LabClient
+from como_ros.leash import leashed
 from como_ros.restarts import MOST, WITHIN_S, Restarts
 from como_ros.sentry import Sentry
 
 LAB_READY_S = 120.0
 NODES_READY_S = 60.0
 GRACE_S = 5.0
-# Run by the child itself, before it becomes the process: no orphan drives a robot when its parent is killed.
-# The kernel keeps the signal asked for (PR_SET_PDEATHSIG) over exec; a parent gone before is seen as another.
-LEASHED = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the parent is gone")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class Running:
@@ -70,7 +61,7 @@ class Running:
     def _spawn(self, process: Process, mode: str = "wb") -> subprocess.Popen[bytes]:
         with self.log(process.name).open(mode) as log:
             return subprocess.Popen(
-                [sys.executable, "-ISc", LEASHED, str(os.getpid()), *process.command],
+                leashed(process.command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -187,7 +178,6 @@ def graph_up(
         processes_up(processes, deployment, logs) as (running, station),
         Sentry(lambda _: station.stop_at_once()) as sentry,
     ):
-
         nodes = _nodes(processes)
 
         def begin_again(name: str, ended: str) -> None:

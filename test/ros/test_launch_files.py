@@ -14,6 +14,7 @@ from ros_probe import wait_until
 
 from como_ros.errors import ComoError
 from como_ros.graphs import Deployment, graph
+from como_ros.leash import leashed
 
 pytest.importorskip("launch.actions", reason="ros2/launch is not on PyPI; source a ROS 2 distribution")
 import launch
@@ -34,9 +35,9 @@ def description(name: str):
     return module.generate_launch_description()
 
 
-def visited(name: str, **arguments: str):
+def visited(name: str, *others: str, **arguments: str):
     """The process actions that `ros2 launch` would execute, with their environment."""
-    context = launch.LaunchContext(argv=[f"{key}:={value}" for key, value in arguments.items()])
+    context = launch.LaunchContext(argv=[*others, *(f"{key}:={value}" for key, value in arguments.items())])
     context.launch_configurations.update(arguments)
     actions = []
     for entity in description(name).entities:
@@ -57,13 +58,14 @@ def test_launch_starts_the_processes_that_como_up_starts(scenario, lab, bundle):
     arguments |= {"device": "scripted"} if lab == "true" else {}
     actions, context = visited(scenario, **arguments)
     deployment = Deployment.parse(arguments)
-    assert [command(a, context) for a in actions] == [p.command for p in graph(scenario, deployment)]
+    assert [command(a, context) for a in actions] == [leashed(p.command) for p in graph(scenario, deployment)]
 
 
 def test_defaults_suffice_for_teleop_in_the_lab():
     actions, context = visited("teleop", lab="true")
-    modules = [command(a, context)[2].rpartition(".")[2] for a in actions]
-    assert modules == ["fci", "arm", "camera", "supervisor", "teleop", "recorder", "console"]
+    bare = len(leashed([sys.executable, "-m"]))
+    modules = [command(a, context)[bare].rpartition(".")[2] for a in actions]
+    assert modules == ["fci", "arm", "camera", "supervisor", "teleop", "sweeper", "recorder", "console"]
 
 
 def test_a_node_that_dies_is_started_again_three_times_a_minute_and_the_lab_is_not():
@@ -72,13 +74,26 @@ def test_a_node_that_dies_is_started_again_three_times_a_minute_and_the_lab_is_n
 
     lab, arm = graph("teleop", Deployment(lab=True))[:2]
     restarts = Restarts()
-    assert [len(_after_exit(arm, -9, restarts)) for _ in range(4)] == [0, 0, 0, 1]
-    assert len(_after_exit(lab, -9, Restarts())) == len(_after_exit(arm, MENDABLE, Restarts())) == 1
+    for _ in range(3):
+        _after_exit(arm, -9, restarts)
+    with pytest.raises(ComoError, match="arm ended although it was started again 3 times"):
+        _after_exit(arm, -9, restarts)
+    for process, code in ((lab, -9), (arm, MENDABLE)):
+        with pytest.raises(ComoError, match=f"{process.name} ended with code {code}"):
+            _after_exit(process, code, Restarts())
 
 
 def test_a_missing_bundle_is_refused_before_anything_starts():
     with pytest.raises(ComoError, match="autonomous needs a policy; give --bundle DIR"):
         visited("autonomous", lab="true")
+
+
+@pytest.mark.parametrize("given", ["labb:=true", "robot_hots:=10.0.0.2", "serial:=1,2"])
+def test_a_misspelt_argument_is_refused_and_told_apart_from_one_of_another_launch_file(given):
+    """launch takes any without a word, and the default holds."""
+    with pytest.raises(ComoError, match=f"no launch argument '{given.partition(':=')[0]}', did you mean"):
+        visited("teleop", given, lab="true")
+    assert visited("teleop", "world:=kitchen", lab="true")[0]
 
 
 SERVICE = """
@@ -108,7 +123,7 @@ def test_launch_brings_the_real_graph_up_and_takes_it_down(probe, tmp_path, monk
         children = [
             int(pid) for pid in Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
         ]
-        assert len(children) == 7
+        assert len(children) == 8
         service.send_signal(signal.SIGINT)
         service.wait(60)
     finally:
