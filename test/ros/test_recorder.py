@@ -57,7 +57,7 @@ def test_every_message_reaches_the_bag(probe, processes, traffic, tmp_path):
     assert abs(paced_s - 2.0) < 0.2 + probe.stalls.after(begun_ns, 10.0)
 
 
-@pytest.mark.parametrize("moment", [90, 170, 250])
+@pytest.mark.parametrize("moment", [90, 250])
 def test_what_was_flushed_survives_a_kill(moment, processes, probe, traffic, tmp_path, reaction):
     heard = probe.listen("/arm/joint_states")
     recorder = processes.node("recorder", out=tmp_path)
