@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from como_ros.console.gate import TOKEN_VARIABLE, check_token
 from como_ros.control.limits import get_limits
 from como_ros.drivers.teleop import IN_CONSOLE, ON_THEIR_OWN
 from como_ros.errors import ComoError
@@ -153,6 +154,7 @@ def _console(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
     driven = device if device in IN_CONSOLE else ""
     if not deployment.console and deployment.device not in IN_CONSOLE:
         return ()
+    check_token(deployment.host, os.environ.get(TOKEN_VARIABLE, ""))
     leader = {"leader_port": deployment.leader_port, "leader_calibration": deployment.leader_calibration}
     given = {"host": deployment.host, "port": deployment.port, "out": deployment.out, "device": driven}
     return (_node("console", **given, **(leader if driven == "gello" else {})),)

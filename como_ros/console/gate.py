@@ -13,7 +13,6 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from como_ros.errors import ComoError
@@ -22,6 +21,7 @@ SECRET_HEADER = "X-Como-Gate"
 """Tells the 3-D view that a connection came through here."""
 VIEW_HEADER, VIEW = "X-Como-View", "view"
 """Name of a 3-D view, which only the page around it knows; from the address into a header."""
+TOKEN_VARIABLE = "COMO_CONSOLE_TOKEN"
 COOKIE, TOKEN = "como_console", "token"
 MAX_HEAD, HEAD_S, REFUSED_S = 16384, 10.0, 0.2
 SHORTEST_TOKEN = 12
@@ -63,12 +63,9 @@ class Request:
     @property
     def token(self) -> str:
         """As given in the address, or by the cookie that a token in the address earned."""
-        given = parse_qs(self.query).get(TOKEN, [""])[0]
-        try:
-            cookie = SimpleCookie(self.header("cookie")).get(COOKIE)
-        except CookieError:
-            cookie = None
-        return given or (cookie.value if cookie else "")
+        pairs = (pair.partition("=") for pair in self.header("cookie").split(";"))
+        cookies = {name.strip(): value.strip() for name, _, value in pairs}
+        return parse_qs(self.query).get(TOKEN, [""])[0] or cookies.get(COOKIE, "")
 
     @property
     def view(self) -> str:

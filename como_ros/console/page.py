@@ -96,6 +96,7 @@ class Page:
         try:
             await socket.send(json.dumps({"you": client}))
             sending = asyncio.ensure_future(self._send(socket))
+            sending.add_done_callback(lambda task: task.cancelled() or task.exception())
             try:
                 async for text in socket:
                     self._take(client, text)

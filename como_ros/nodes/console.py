@@ -27,7 +27,7 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
 from como_ros import wire
-from como_ros.console.gate import Gate, is_loopback
+from como_ros.console.gate import TOKEN_VARIABLE, Gate, is_loopback
 from como_ros.console.hand import PageHand, WithDeadman
 from como_ros.console.page import Orders, Page
 from como_ros.console.scene import HOST, Scene
@@ -46,7 +46,6 @@ from como_ros.nodes.teleop import TeleopNode
 from como_ros.nodes.wiring import Refused, every, message_class, publisher, subscription
 from policies.spaces import CAMERAS
 
-TOKEN_VARIABLE = "COMO_CONSOLE_TOKEN"
 BUTTONS = SERVICES | {"policy": "/supervisor/policy", "recover": "/arm/recover"}
 NOT_PRESSED = {"drive", "guide"}
 """The deadman asks for them."""

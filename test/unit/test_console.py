@@ -51,6 +51,14 @@ def test_on_this_machine_everybody_may_come_in_without_a_token(host):
     assert refusal(request(host=host), "") == ""
 
 
+@pytest.mark.parametrize("others", ['state={"a":1}', "a b=1", "list[0]=1", "flag", 'said="x;y"'])
+def test_cookies_of_other_pages_on_the_same_host_keep_nobody_out(others):
+    """A browser sends those of every port; one of another grammar hid ours."""
+    for cookies in (f"{others}; como_console={TOKEN}", f"como_console={TOKEN}; {others}"):
+        assert refusal(request(Cookie=cookies), TOKEN) == ""
+    assert refusal(request(Cookie=others), TOKEN) == "no token"
+
+
 @pytest.mark.parametrize(
     ("asked", "token", "why"),
     [
