@@ -20,6 +20,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from como_ros.nodes.shared_memory import own_port
+from como_ros.nodes.station import ASK_AGAIN_S, REPEATABLE
 from como_ros.nodes.wiring import heard_profile, message_class, profile
 
 PATIENCE_S = 15.0
@@ -80,7 +81,7 @@ class Probe:
         return self.node.create_publisher(message_class(topic), topic, profile(topic))
 
     def call(self, service: str) -> tuple[bool, str]:
-        answer = self.ask(service, Trigger, Trigger.Request())
+        answer = self.ask(service, Trigger, Trigger.Request(), again=service.startswith(REPEATABLE))
         return answer.success, answer.message
 
     def change(self, node: str, transition: str) -> bool:
@@ -92,13 +93,20 @@ class Probe:
         """As `ros2 lifecycle get`."""
         return self.ask(f"/{node}/get_state", GetState, GetState.Request()).current_state.label
 
-    def ask(self, service: str, kind: Any, request: Any) -> Any:
+    def ask(self, service: str, kind: Any, request: Any, again: bool = False) -> Any:
+        """With `again` once a second: a server that has just come up may answer before it knows us."""
         client = self.node.create_client(kind, service)
         assert client.wait_for_service(PATIENCE_S), f"{service} never came up"
-        future = client.call_async(request)
-        wait_until(future.done, f"{service} to answer")
+        asked, begun_s = [client.call_async(request)], time.monotonic()
+
+        def answered() -> bool:
+            if again and time.monotonic() - begun_s > ASK_AGAIN_S * len(asked):
+                asked.append(client.call_async(request))
+            return any(future.done() for future in asked)
+
+        wait_until(answered, f"{service} to answer")
+        answer = next(future.result() for future in asked if future.done())
         self.node.destroy_client(client)
-        answer = future.result()
         assert answer is not None
         return answer
 
