@@ -2,7 +2,7 @@
 
 The only module that reads the lab's true hand motion, and it trains no model: what it learns is a linear
 probe that is thrown away. Latent motions are centred and scaled for each embodiment by itself, which needs
-no labels; the figures without it stand beside.
+no labels; the figures without it stand beside. R2 is of the motion in the tested side's own spread by axis.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from como_ros.errors import ComoError
 from policies.spaces import Contract
 from training.episodes import load_episodes
 from training.latent_motion import model
-from training.latent_motion.data import AXES
+from training.latent_motion.data import AXES, MotionData
 from training.latent_motion.net import MotionNet
 from training.metrics import read_pairs, robot_targets
 from training.motion_data import ENCODER, FrozenEncoder, motion_data, open_encoder
@@ -26,6 +26,8 @@ from training.videos import Clip, read_clips, refuse_truth
 TRANSLATION = AXES[:3]
 STRENGTHS = (*PENALTIES, 1e3)
 """Penalties tried for the other embodiment: a stronger one trusts less in what only the first one shows."""
+LEAST = 1e-3
+"""Penalty, as a share of a number's mean variance, that keeps a code without any noise solvable."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,18 @@ class Moves:
     moved: np.ndarray
     """(N, 3) metres in the base frame"""
     groups: np.ndarray
+    back: np.ndarray
+    """(N, D) of the same pairs of frames, the later one first."""
 
     def standard(self) -> Moves:
         """By this embodiment's own statistics."""
         return replace(self, z=(self.z - self.z.mean(0)) / (self.z.std(0) + 1e-6))
+
+    def parted(self) -> tuple[np.ndarray, np.ndarray]:
+        """What turns round when time does, and what does not; both (N, D), centred, in the first's spread."""
+        turning, staying = _centred(self.z - self.back), _centred(self.z + self.back)
+        spread = np.sqrt((turning**2).mean()) + 1e-12
+        return turning / spread, staying / spread
 
 
 def transfer(folder: Path, bags: Path, videos: Path, truth: Path) -> dict[str, float]:
@@ -54,6 +64,7 @@ def transfer(folder: Path, bags: Path, videos: Path, truth: Path) -> dict[str, f
         out |= _read_across(name, fitted.standard(), tested.standard())
         out |= {f"{name}_raw_r2": _read_across(name, fitted, tested)[f"{name}_r2"]}
         out |= _calibrated(name, fitted.standard(), tested.standard())
+        out |= _turning(name, fitted, tested)
     out |= {f"{name}_r2": _within(moves) for name, moves in (("robot", robot), ("hand", hand))}
     return out
 
@@ -86,9 +97,41 @@ def _calibrated(name: str, fitted: Moves, tested: Moves) -> dict[str, float]:
     return {f"{name}_calibrated_r2": found[best][1], f"{name}_calibrated_penalty": best}
 
 
+def _turning(name: str, fitted: Moves, tested: Moves) -> dict[str, float]:
+    """By what turns round when time does, without a label of the tested side or a number chosen by one.
+
+    What a motion and its reverse share is no motion: such noise of both embodiments is the probe's penalty.
+    """
+    (known, noise), (seen, other) = fitted.parted(), tested.parted()
+    wanted, true = (_in_own_spread(m.moved) for m in (fitted, tested))
+    penalty = _spreads(noise) + _spreads(other) + LEAST * np.eye(known.shape[1])
+    guess = seen @ np.linalg.solve(_spreads(known) + penalty, known.T @ wanted / len(known))
+    r2 = r2_score(true, guess, np.zeros(3))
+    out = {f"{name}_turning_r2_{axis}": float(value) for axis, value in zip(TRANSLATION, r2, strict=True)}
+    moved = _centred(tested.moved)
+    missed = ((moved - guess * fitted.moved.std(0)) ** 2).sum() / (moved**2).sum()
+    return out | {
+        f"{name}_turning_r2": float(r2.mean()),
+        f"{name}_turning_explained_metres": 1 - float(missed),
+    }
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float64) - values.mean(0)
+
+
+def _in_own_spread(moved: np.ndarray) -> np.ndarray:
+    return (moved - moved.mean(0)) / moved.std(0)
+
+
+def _spreads(values: np.ndarray) -> np.ndarray:
+    """Covariance of what is centred."""
+    return values.T @ values / len(values)
+
+
 def _guess(fitted: Moves, tested: Moves, penalty: float) -> tuple[np.ndarray, np.ndarray]:
     """How the tested side moves and what is read, both in its own spread: one embodiment is the quicker."""
-    wanted = [(m.moved - m.moved.mean(0)) / m.moved.std(0) for m in (fitted, tested)]
+    wanted = [_in_own_spread(m.moved) for m in (fitted, tested)]
     known = np.arange(len(fitted.z) + len(tested.z)) < len(fitted.z)
     guess = ridge(np.concatenate([fitted.z, tested.z]), np.concatenate(wanted), known, penalty)
     return wanted[1], guess[~known]
@@ -100,8 +143,7 @@ def robot_moves(net: MotionNet, encoder: FrozenEncoder, bags: Path) -> Moves:
     data = motion_data(episodes, [], encoder, replace(net.config, masks="none"), copies=0)
     gap = round(net.config.gap_s * data.rate_hz)
     starts = data.starts(gap)
-    z = read_pairs(net, data, starts, starts + gap).z
-    return Moves(z, robot_targets(episodes, starts, gap)[:, :3], data.groups[starts])
+    return _moves(net, data, starts, gap, robot_targets(episodes, starts, gap)[:, :3])
 
 
 def hand_moves(net: MotionNet, encoder: FrozenEncoder, videos: Path, truth: Path) -> Moves:
@@ -111,8 +153,12 @@ def hand_moves(net: MotionNet, encoder: FrozenEncoder, videos: Path, truth: Path
     gap = round(net.config.gap_s * data.rate_hz)
     starts = data.starts(gap)
     places = np.concatenate([true_places(clip, truth, contract) for clip in clips])
-    z = read_pairs(net, data, starts, starts + gap).z
-    return Moves(z, places[starts + gap] - places[starts], data.groups[starts])
+    return _moves(net, data, starts, gap, places[starts + gap] - places[starts])
+
+
+def _moves(net: MotionNet, data: MotionData, starts: np.ndarray, gap: int, moved: np.ndarray) -> Moves:
+    z, back = (read_pairs(net, data, *way).z for way in ((starts, starts + gap), (starts + gap, starts)))
+    return Moves(z, moved, data.groups[starts], back)
 
 
 def true_places(clip: Clip, truth: Path, contract: Contract) -> np.ndarray:

@@ -22,7 +22,7 @@ from training.latent_motion.net import MotionNet
 from training.metrics import past_to_future, probed
 from training.motion_data import FrozenEncoder
 from training.probe import mlp_probe, probe
-from training.transfer import Moves, _calibrated, _read_across, true_places
+from training.transfer import Moves, _calibrated, _read_across, _turning, true_places
 from training.videos import Clip
 
 RNG = np.random.default_rng(0)
@@ -99,8 +99,8 @@ def test_cka_without_bias_is_one_for_a_rotation_and_nothing_for_strangers():
 
 def test_a_probe_reads_another_embodiment_once_each_is_centred():
     z, mixing = RNG.standard_normal((320, 8)), RNG.standard_normal((8, 3))
-    robot = Moves(z, z @ mixing, GROUPS)
-    hand = Moves(3 * z + 5, z @ mixing, GROUPS)
+    robot = Moves(z, z @ mixing, GROUPS, -z)
+    hand = Moves(3 * z + 5, z @ mixing, GROUPS, 5 - 3 * z)
     assert _read_across("a", robot, hand)["a_r2"] < 0
     assert _read_across("a", robot.standard(), hand.standard())["a_r2"] > 0.99
 
@@ -109,12 +109,32 @@ def test_a_penalty_for_the_other_embodiment_trusts_less_in_what_it_does_not_shar
     moved = RNG.standard_normal((320, 3))
     shared = np.tile(moved, 8) + RNG.standard_normal((320, 24))
     own = moved + 0.01 * RNG.standard_normal((320, 3))
-    robot = Moves(np.concatenate([shared, own], 1), moved, GROUPS)
-    hand = Moves(np.concatenate([shared, RNG.standard_normal((320, 3))], 1), moved, GROUPS)
+    both = [np.concatenate([shared, part], 1) for part in (own, RNG.standard_normal((320, 3)))]
+    robot, hand = (Moves(z, moved, GROUPS, -z) for z in both)
     found = _calibrated("a", robot.standard(), hand.standard())
     assert _read_across("a", robot.standard(), hand.standard())["a_r2"] < 0
     assert found["a_calibrated_r2"] > 0.5
     assert found["a_calibrated_penalty"] > probe(robot.z, robot.moved, GROUPS).penalty
+
+
+def test_what_does_not_turn_round_with_time_in_the_other_embodiment_is_not_trusted():
+    """Some numbers read the hand best, and in a robot say as much of its looks, whichever way time runs."""
+    moved, other, looks = RNG.standard_normal((3, 320, 3))
+    weak, weak_other = (m + 0.5 * RNG.standard_normal((320, 3)) for m in (moved, other))
+    hand = Moves(np.hstack([weak, moved]), moved, GROUPS, -np.hstack([weak, moved]))
+    shown, back = other + 2 * looks, 2 * looks - other
+    robot = Moves(np.hstack([weak_other, shown]), other, GROUPS, np.hstack([-weak_other, back]))
+    found = _turning("a", hand, robot)
+    assert found["a_turning_r2"] > 0.7 > 0 > _read_across("a", hand.standard(), robot.standard())["a_r2"]
+    assert found["a_turning_explained_metres"] == pytest.approx(found["a_turning_r2"], abs=0.1)
+
+
+def test_a_code_that_turns_round_exactly_is_read_as_it_is_and_one_that_never_does_not_at_all():
+    moved, mixing = RNG.standard_normal((320, 3)) * (1, 2, 3), RNG.standard_normal((3, 8))
+    z = moved @ mixing
+    odd, even = Moves(z, moved, GROUPS, -z), Moves(z, moved, GROUPS, z)
+    assert _turning("a", odd, odd)["a_turning_r2"] > 0.99
+    assert _turning("a", even, even)["a_turning_r2"] == 0
 
 
 def test_the_truth_of_a_frame_is_of_the_moment_it_was_shown(tmp_path):
