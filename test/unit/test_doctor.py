@@ -23,7 +23,7 @@ def machine(root: Path, version: str = "#1 SMP PREEMPT_DYNAMIC", governors: tupl
 def test_a_kernel_without_real_time_is_named_with_the_remedy(tmp_path):
     check = doctor.kernel(machine(tmp_path))
     assert not check.ok
-    assert "install a PREEMPT_RT kernel" in check.detail
+    assert "boot a PREEMPT_RT one" in check.detail
 
 
 def test_a_real_time_kernel_is_recognised_by_its_version_or_by_its_flag(tmp_path):
@@ -38,7 +38,7 @@ def test_one_core_that_saves_power_is_enough_to_be_told(tmp_path):
     check = doctor.governor(machine(tmp_path, governors=("performance", "powersave")))
     assert not check.ok
     assert "powersave" in check.detail
-    assert "cpupower" in check.detail
+    assert "scaling_governor`" in check.detail
 
 
 def test_a_machine_without_frequency_scaling_is_fine(tmp_path):
@@ -48,7 +48,7 @@ def test_a_machine_without_frequency_scaling_is_fine(tmp_path):
 def test_small_network_buffers_are_named_with_the_command(tmp_path):
     check = doctor.network(machine(tmp_path))
     assert not check.ok
-    assert "0.2 MiB: run `sysctl -w net.core.rmem_max=" in check.detail
+    assert "0.2 MiB: run `sudo sysctl -w net.core.rmem_max=" in check.detail
 
 
 def test_limits_are_reported_for_priority_and_memory():
@@ -63,6 +63,8 @@ def test_limits_are_reported_for_priority_and_memory():
         ({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}, ["rmw"]),
         ({"ROS_DOMAIN_ID": "250"}, ["discovery"]),
         ({"ROS_DOMAIN_ID": "lab"}, ["discovery"]),
+        ({"ROS_DOMAIN_ID": ""}, []),
+        ({"FASTDDS_DEFAULT_PROFILES_FILE": "/not/there.xml"}, ["profiles"]),
         ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "localhost"}, ["discovery"]),
     ],
 )
@@ -81,7 +83,19 @@ def test_a_library_that_is_missing_is_one_line_with_the_way_to_get_it():
     check = doctor.library(Library("missing", "import no_such_library", "no-such-library", "core"))
     assert not check.ok
     assert check.detail.startswith("ModuleNotFoundError: No module named 'no_such_library'")
-    assert "pip install 'como_ros[core]'" in check.detail
+    assert "`pip install '.[core]'` where como_ros was checked out" in check.detail
+
+
+def test_a_library_that_no_wheel_brought_is_there_all_the_same():
+    """ROS 2 from a distribution's packages, for one: it was said to be missing."""
+    check = doctor.library(Library("json", "import json", "no-such-wheel", "core"))
+    assert (check.ok, check.detail) == (True, "installed, not from a wheel")
+
+
+def test_a_machine_without_shared_memory_is_told_how_to_get_some(tmp_path):
+    check = doctor.shared_memory(tmp_path / "shm")
+    assert not check.ok
+    assert "--shm-size=1g" in check.detail
 
 
 def test_a_library_that_crashes_is_one_line():
