@@ -26,6 +26,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from como_ros.errors import ComoError
+
 PROFILES = Path(__file__).parents[1] / "fastdds.xml"
 VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 SHARED = Path("/dev/shm")
@@ -33,6 +35,7 @@ NEEDED_MB = 64
 """Twice the segment: another node may need one too."""
 FIRST_OFFSET, OFFSETS = 13, 1000
 """Fast DDS's own offset of a port for user data is 11; every second one lies between those of discovery."""
+LAST_DOMAIN = 232
 DOMAINS_WITH_ROOM = range(216)
 """Higher ones end too close to the last port there is."""
 RANGE, HERE, PEERS = "ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST", "ROS_STATIC_PEERS"
@@ -106,6 +109,14 @@ def share_pictures() -> None:
     os.environ[VARIABLE] = str(PROFILES)
 
 
+def domain_id() -> int:
+    """The number of the ROS domain that the environment names."""
+    text = os.environ.get("ROS_DOMAIN_ID") or "0"
+    if not text.isdecimal() or int(text) > LAST_DOMAIN:
+        raise ComoError(f"ROS_DOMAIN_ID is {text!r}, expected a number from 0 to {LAST_DOMAIN}")
+    return int(text)
+
+
 @contextmanager
 def own_port(by_network: bool = False) -> Iterator[bool]:
     """While ROS begins: it reads the port from a file. Yields whether it does: a user's own go first.
@@ -113,8 +124,7 @@ def own_port(by_network: bool = False) -> Iterator[bool]:
     `by_network` does without shared memory.
     """
     given = os.environ.get(VARIABLE)
-    domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)
-    if given not in (None, str(PROFILES)) or domain not in DOMAINS_WITH_ROOM:
+    if given not in (None, str(PROFILES)) or domain_id() not in DOMAINS_WITH_ROOM:
         yield False
         return
     is_here = by_network and os.environ.get(RANGE) == HERE

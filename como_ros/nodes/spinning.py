@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from types import TracebackType
 from typing import Self
@@ -12,7 +11,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from como_ros.nodes import pulse
-from como_ros.nodes.shared_memory import own_port
+from como_ros.nodes.shared_memory import domain_id, own_port
 
 
 class Spinning:
@@ -22,7 +21,7 @@ class Spinning:
         """Without `by_network`, one that sees pictures."""
         self._context = rclpy.Context()
         with own_port(by_network):
-            self._context.init(domain_id=int(os.environ.get("ROS_DOMAIN_ID", "0")))
+            self._context.init(domain_id=domain_id())
             self._node = Node(name, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)

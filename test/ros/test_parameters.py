@@ -1,6 +1,5 @@
 """What a user may get wrong on a node's command line, and what he is told before anything moves."""
 
-import os
 from contextlib import ExitStack
 
 import pytest
@@ -12,6 +11,7 @@ from como_ros.nodes.arm import ArmConfig
 from como_ros.nodes.camera import CameraConfig
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.policy import PolicyConfig
+from como_ros.nodes.shared_memory import domain_id
 from como_ros.nodes.supervisor import SupervisorConfig
 
 SERIALS = "['1','2']"
@@ -21,7 +21,7 @@ SERIALS = "['1','2']"
 def context(own_domain):
     """Of one process."""
     context = rclpy.Context()
-    context.init(domain_id=int(os.environ["ROS_DOMAIN_ID"]))
+    context.init(domain_id=domain_id())
     yield context
     context.try_shutdown()
 
@@ -71,3 +71,10 @@ def test_a_second_node_of_a_process_may_be_given_what_is_meant_for_the_first(con
     """The console's process holds the console and a teleop node."""
     told(context, SupervisorConfig, heartbeat_hz="30")
     assert told(context, ArmConfig, heartbeat_hz="30", robot="fr3").robot == "fr3"
+
+
+@pytest.mark.parametrize("text", ["lab", "-1", "233"])
+def test_a_domain_that_is_none_is_told_in_a_sentence(monkeypatch, text):
+    monkeypatch.setenv("ROS_DOMAIN_ID", text)
+    with pytest.raises(ComoError, match=f"ROS_DOMAIN_ID is '{text}', expected a number from 0 to 232"):
+        domain_id()
