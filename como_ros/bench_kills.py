@@ -183,7 +183,11 @@ class _Bench:
     def _back(self, killed_ns: int, victim: str) -> float:
         """Until the node that was started again has spoken."""
         self._running.check()
-        wait_for_all(self._station, VICTIMS, self._running.check)
+        try:
+            wait_for_all(self._station, VICTIMS, self._running.check)
+        except ComoError as error:
+            last = self._running.last_words(victim)
+            raise ComoError(f"{error}; the last words of the {victim}: {last}") from error
         state = self._station.supervisor_state
         if state in (POLICY, TELEOP):
             raise ComoError(f"the supervisor still says {state} after the {victim} was killed")
