@@ -45,7 +45,7 @@ class EpisodeList:
     def __init__(self, folder: Path, recorded: Callable[[], str] = str) -> None:
         self._folder, self._recorded = folder, recorded
         self._known: dict[Path, tuple[int, dict[str, Any]]] = {}
-        """By folder, when it was written last and what was seen in it: a name may be used again."""
+        """By folder, when it was written last and what was seen in it."""
         self.rows: list[dict[str, Any]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="episodes", daemon=True)
@@ -57,12 +57,11 @@ class EpisodeList:
     def _run(self) -> None:
         while not self._ended.wait(LOOK_S):
             found = self._found()
-            for path, changed_ns in found.items():
+            for path in not_seen(found, self._known):
                 if self._ended.is_set():
                     return
-                if self._known.get(path, (0, {}))[0] != changed_ns:
-                    self._known[path] = changed_ns, seen(path)
-                    self._show(found)
+                self._known[path] = found[path], seen(path)
+                self._show(found)
             self._show(found)
 
     def _show(self, found: dict[Path, int]) -> None:
@@ -82,6 +81,11 @@ class EpisodeList:
         if (path / METADATA).exists():
             return True
         return time.time_ns() - changed_ns > LEFT_NS and path.name not in self._recorded()
+
+
+def not_seen(found: dict[Path, int], known: dict[Path, tuple[int, dict[str, Any]]]) -> list[Path]:
+    """Episodes that are new, or have changed since: a name may be used again, an episode be mended."""
+    return [path for path, changed_ns in found.items() if known.get(path, (0, {}))[0] != changed_ns]
 
 
 def seen(path: Path) -> dict[str, Any]:

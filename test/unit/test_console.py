@@ -1,6 +1,7 @@
 """The console without ROS: who is let in, when a browser's hand counts, which lights are red."""
 
 import asyncio
+import base64
 import json
 import os
 import shutil
@@ -8,7 +9,9 @@ import threading
 import time
 from contextlib import contextmanager
 from http.client import HTTPConnection, RemoteDisconnected
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -27,7 +30,7 @@ from como_ros.console.hand import SETTLE_S, SILENT_S, PageHand, WithDeadman, pus
 from como_ros.console.page import MAX_WORDS, Orders, Page, plain
 from como_ros.console.scene import HOST, PLAN_M, Scene, hand_at
 from como_ros.console.shapes import HAND, plain_meshes
-from como_ros.console.shelf import EpisodeList
+from como_ros.console.shelf import THUMB_PX, EpisodeList, not_seen, summary
 from como_ros.console.view import STALE_PICTURE_S, Lights, Words, too_long
 from como_ros.control.homing import HOME_Q
 from como_ros.control.kinematics import ee_pose7, link_frames
@@ -482,21 +485,36 @@ def test_what_is_said_is_one_line_that_can_be_sent_on():
     assert len(plain("x" * 9999)) == MAX_WORDS
 
 
-def test_an_episode_left_by_a_killed_recorder_is_listed_until_its_mended_one_takes_its_place(tmp_path):
-    """Neither was: the operator lost it, and of a name that was used again saw the picture of before."""
+def test_an_episode_left_by_a_killed_recorder_is_listed_and_the_one_being_recorded_is_not(tmp_path):
+    """The operator lost sight of it."""
     for name in ("episode_000000", "episode_000001"):
         EpisodeWriter(tmp_path / name, CONTRACT).flush()
         for file in (tmp_path / name).iterdir():
             os.utime(file, (time.time() - 60,) * 2)
     shown = EpisodeList(tmp_path, lambda: "recording episode_000001; images/front silent")
     try:
-        wait_until(lambda: [row["problems"] for row in shown.rows] == [[KILLED]], "the killed one")
+        wait_until(lambda: shown.rows, "the list")
+        (row,) = shown.rows
+        assert (row["name"], row["ok"], row["problems"]) == ("episode_000000", False, [KILLED])
         shutil.rmtree(tmp_path / "episode_000000")
-        write_episode(tmp_path / "episode_000000", seconds=0.3)
-        wait_until(lambda: [row["outcome"] for row in shown.rows] == ["success"], "the mended one")
-        assert shown.rows[0]["thumb"]
+        wait_until(lambda: not shown.rows, "it to go")
     finally:
         shown.close()
+
+
+def test_a_name_that_is_used_again_is_looked_at_again():
+    """It showed the picture and the health of the episode that had the name before."""
+    first, second = Path("episode_000000"), Path("episode_000001")
+    known = {first: (7, {"name": "a"}), second: (7, {"name": "b"})}
+    assert not_seen({first: 7, second: 9}, known) == [second]
+
+
+def test_an_episode_is_shown_with_its_first_and_last_picture_side_by_side(tmp_path):
+    row = summary(write_episode(tmp_path / "episode_000003", seconds=1.0))
+    assert (row["name"], row["outcome"], row["ok"]) == ("episode_000003", "success", True)
+    sheet = cv2.imdecode(np.frombuffer(base64.b64decode(row["thumb"]), np.uint8), cv2.IMREAD_COLOR)
+    assert sheet.shape == (THUMB_PX, 2 * THUMB_PX, 3)
+    assert np.abs(sheet[:, :THUMB_PX].astype(int) - sheet[:, THUMB_PX:]).mean() > 10
 
 
 def test_the_ghost_of_the_plan_is_the_hand_itself_where_the_plan_ends():
