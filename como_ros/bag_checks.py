@@ -23,6 +23,7 @@ EDGE_NS = 500_000_000
 """So long after an episode's begin a stream may begin, and before its end end."""
 MISSING_FACTOR = 1.5
 """An interval this many times the median one means that messages are missing."""
+OPEN = "it is still being recorded, or was a moment ago: keep it, or look again in some seconds"
 KILLED = "its writer was killed: run `como bags check --repair` to keep what is whole"
 HOUSEKEEPING = ("/rosout", "/parameter_events", "/tf", "/events/", "/robot_description", "/clock")
 """What every ROS 2 graph publishes beside the wire."""
@@ -73,7 +74,7 @@ def check_episode(path: Path) -> dict[str, Any]:
         row["problems"] += [f"flagged while it was recorded: {flag}" for flag in meta.flags]
         row["recorder_drops"] = json.loads(meta.provenance.get("drops", "{}"))
         if not meta.closed:
-            row["problems"].append(KILLED)
+            row["problems"].append(KILLED if bag_repair.quiet_s(path) > bag_repair.SETTLED_S else OPEN)
         stamps = _stamps(path, meta.contract, row["problems"])
         _check_streams(row, meta.contract, {key: times.captured_ns for key, times in stamps.items()})
         row["problems"] += stamp_problems({key: stamps[key] for key in sorted(CAPTURED & set(stamps))})

@@ -30,11 +30,15 @@ def needs_repair(episode: Path) -> bool:
     return any(isinstance(raw, str) for raw in _whole(episode))
 
 
+def quiet_s(episode: Path) -> float:
+    """For how long none of its files has changed."""
+    return time.time() - max(file.stat().st_mtime for file in episode.iterdir())
+
+
 def repair(episode: Path, settled_s: float = SETTLED_S) -> str:
     """Put a whole bag of the messages that still read in the episode's place; says what was kept."""
     episode = Path(episode).absolute()
-    age_s = time.time() - max(file.stat().st_mtime for file in episode.iterdir())
-    if age_s < settled_s:
+    if (age_s := quiet_s(episode)) < settled_s:
         raise BagError(
             f"{episode} changed {age_s:.1f} s ago and may still be recorded; stop the recorder first"
         )

@@ -136,6 +136,14 @@ def test_a_recording_that_may_still_be_open_is_not_touched(tmp_path):
         repair(tmp_path / "e")
 
 
+def test_an_episode_that_is_still_being_recorded_is_not_sent_to_be_repaired(tmp_path):
+    """Which would have refused it."""
+    writer = bags.EpisodeWriter(tmp_path / "e", CONTRACT)
+    writer.write_message("/arm/joint_states", joints(START_NS), START_NS)
+    writer.flush()
+    assert run_check(tmp_path)["episodes"][0]["problems"][0].startswith("it is still being recorded")
+
+
 def test_checking_with_repair_mends_what_it_can_and_names_what_it_cannot(tmp_path):
     write_episode(tmp_path / "episode_000000")
     unfinished(tmp_path / "episode_000001")
