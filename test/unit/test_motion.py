@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from como_ros.errors import ComoError
 from policies.nets import artefact
@@ -69,6 +70,17 @@ def test_the_later_frame_reaches_the_motion_only_through_the_difference():
     net.read([first.tokens, moved]).z.sum().backward()
     assert later.tokens.grad.abs().sum() > 0
     assert torch.allclose(later.tokens.grad, moved.grad, atol=1e-6)
+
+
+def test_queries_that_begin_alike_read_alike_and_those_that_begin_apart_do_not():
+    torch.manual_seed(0)
+    shown = seen("difference", *views())
+
+    def alike(config: MotionConfig) -> float:
+        answers = nn.functional.normalize(MotionNet(config).reader(shown), dim=-1)
+        return float((answers @ answers.transpose(1, 2)).detach().mean())
+
+    assert alike(replace(DEBUG, query_range=1.0)) < 0.6 < 0.9 < alike(DEBUG)
 
 
 def test_without_the_early_difference_the_later_frame_is_seen_itself():

@@ -51,6 +51,9 @@ class MotionConfig:
     reader: str = "cross"
     """How queries read: `cross`-attention, `joint` self-attention with the tokens, or `spacetime` blocks;
     `canonical` directions of the difference alone are solved for before the painter is trained."""
+    query_range: float = 0.0
+    """How far apart the queries of a `cross` reader begin: evenly within plus and minus this, 1 as in MFLA.
+    At 0 they begin nearly alike, and in a short training stay so: all of them say the same few numbers."""
     fusion: str = "add"
     """Motion is pooled and added to every patch (`add`), or stands as `tokens` beside them."""
     residual: bool = True
@@ -145,7 +148,8 @@ DUAL: dict[str, Any] = {
     "fusion": "tokens",
     "foreground_gain": 0.0,
 }
-"""Four tokens of 16 words: 65,536 action words, as MFLA; 32 numbers a word, so that a motion has 128."""
+"""Four tokens of 16 words, as MFLA, which makes 65,536 if no query repeats another (see `query_range`); 32
+numbers a word, so that a motion has 128."""
 SMALL = replace(LAB, blocks=2, decoder_blocks=1, schedule=Schedule(steps=400, batch=64, learning_rate=1e-3))
 PLAIN = replace(SMALL, input="pair", contrastive=False)
 HEAVY = 0.01
@@ -175,6 +179,7 @@ ABLATION = {
     "td_tcl_one_second_labels_10": replace(SMALL, **ONE_SECOND, action_label_fraction=0.1),
     "td_tcl_one_second_labels_100": replace(SMALL, **ONE_SECOND, action_label_fraction=1.0),
     "td_tcl_one_second_hands": replace(SMALL, **ONE_SECOND, video_share=1.0),
+    "td_tcl_one_second_hands_apart": replace(SMALL, **ONE_SECOND, video_share=1.0, query_range=1.0),
     "td_tcl_one_second_robots": replace(SMALL, **ONE_SECOND, video_share=0.0),
     "td_tcl_perceptual": replace(SMALL, perceptual_weight=0.1),
     "td_tcl_features": replace(SMALL, target="features", foreground_gain=0.0),

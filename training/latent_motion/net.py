@@ -77,6 +77,8 @@ class CrossReader(nn.Module):
         self.tokens = nn.Linear(sum(widths), config.width)
         self.place = embedding(config.tokens, config.width)
         self.queries = embedding(queries, config.width)
+        if config.query_range:
+            nn.init.uniform_(self.queries, -config.query_range, config.query_range)
         self.blocks = nn.ModuleList(
             [Block(config.width, config.heads, True, config.feed_factor) for _ in range(config.blocks)]
         )
