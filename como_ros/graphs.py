@@ -15,6 +15,7 @@ from typing import Any
 from como_ros.console.gate import TOKEN_VARIABLE, check_token
 from como_ros.control.limits import get_limits
 from como_ros.drivers.teleop import IN_CONSOLE, ON_THEIR_OWN
+from como_ros.drivers.teleop_leader import NO_PORT
 from como_ros.errors import ComoError
 from policies.spaces import CAMERAS, Contract
 
@@ -154,6 +155,8 @@ def _console(scenario: str, deployment: Deployment) -> tuple[Process, ...]:
     driven = device if device in IN_CONSOLE else ""
     if not deployment.console and deployment.device not in IN_CONSOLE:
         return ()
+    if driven == "gello" and not deployment.leader_port:
+        raise ComoError(NO_PORT)
     check_token(deployment.host, os.environ.get(TOKEN_VARIABLE, ""))
     leader = {"leader_port": deployment.leader_port, "leader_calibration": deployment.leader_calibration}
     given = {"host": deployment.host, "port": deployment.port, "out": deployment.out, "device": driven}

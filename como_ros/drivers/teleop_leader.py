@@ -30,6 +30,10 @@ TICKS = 4096
 """Of one turn."""
 TORQUE_ENABLE, PRESENT_POSITION, POSITION_BYTES = 64, 132, 4
 STALE_S, RETRY_S = 0.2, 0.02
+NO_PORT = (
+    "the leader arm needs its serial port; give --leader-port /dev/serial/by-id/... "
+    "(ros2 launch: leader_port:=...)"
+)
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class Leader:
 
     def __init__(self, port: str, calibration: LeaderCalibration) -> None:
         if not port:
-            raise ComoError("the leader arm needs its serial port; give port:=/dev/serial/by-id/...")
+            raise ComoError(NO_PORT)
         self._calibration = calibration
         self._bus = Bus(port, calibration)
         self._error = ""

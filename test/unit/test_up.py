@@ -216,6 +216,7 @@ def test_arm_policy_and_recorder_are_told_which_robot_it_is(tmp_path):
             Deployment(lab=True, device="mouse"),
             "no teleop device named 'mouse'; known devices: scr",
         ),
+        ("teleop", Deployment(lab=True, device="gello"), "needs its serial port; give --leader-port /dev"),
         ("teleop", Deployment(lab=True, port=70000), "port 70000 is not between 0 and 65535"),
         ("teleop", Deployment(lab=True, console=True, host="192.0.2.1"), "on 192.0.2.1 needs a token of 12"),
     ],
