@@ -20,7 +20,8 @@ from training.latent_motion.config import ABLATION
 from training.latent_motion.data import MotionData
 from training.latent_motion.net import MotionNet
 from training.metrics import past_to_future, probed
-from training.motion_data import FrozenEncoder
+from training.motion_data import ENCODER, FrozenEncoder
+from training.optimize import Schedule
 from training.probe import mlp_probe, probe
 from training.transfer import Moves, _calibrated, _read_across, _turning, true_places
 from training.videos import Clip
@@ -223,6 +224,19 @@ def test_a_model_of_two_books_is_measured_by_both():
     told = {"direction_bits", "background_direction_bits", "room_bits", "background_room_bits"}
     assert told | {"codes_used", "background_codes_used", "perplexity", "lp_r2", "s_pcfc"} <= set(found)
     assert all(math.isfinite(value) for value in found.values())
+
+
+def test_a_column_s_model_takes_its_encoder_along(tmp_path):
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    for name in ("config.json", "weights.safetensors"):
+        (encoder / name).write_text(name)
+    config = replace(ABLATION["td"], width=32, blocks=1, schedule=Schedule(steps=1, batch=4))
+    ablation._trained(small_bench, encoder, config, tmp_path / "td")
+    kept = tmp_path / "td/seed_0" / ENCODER
+    assert {path.name: path.read_text() for path in kept.iterdir()} == {
+        path.name: path.read_text() for path in encoder.iterdir()
+    }
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):

@@ -28,7 +28,7 @@ from training.latent_motion.data import MotionData
 from training.latent_motion.net import MotionNet
 from training.latent_motion.report import write
 from training.metrics import probed, read_pairs, robot_targets, score_on
-from training.motion_data import FrozenEncoder, load_frames, motion_data, open_encoder
+from training.motion_data import FrozenEncoder, keep_encoder, load_frames, motion_data, open_encoder
 from training.videos import Clip, read_clips, refuse_truth
 
 RUNS = "runs"
@@ -90,7 +90,7 @@ def ablate(
             _once(out, name, seed, partial(_untrained, bench, ABLATION[column], seed))
         for name in columns:
             config = with_steps(ABLATION[name], steps, seed)
-            _once(out, name, seed, partial(_trained, bench, config, out / name))
+            _once(out, name, seed, partial(_trained, bench, encoder, config, out / name))
     found = table(out)
     if report is not None:
         write(report, found)
@@ -147,7 +147,7 @@ def _once(out: Path, name: str, seed: int, work: Callable[[], Row]) -> None:
     sys.stderr.write(f"{name} seed {seed}: {told}\n")
 
 
-def _trained(load: Callable[[], Bench], config: MotionConfig, out: Path) -> Row:
+def _trained(load: Callable[[], Bench], encoder: Path, config: MotionConfig, out: Path) -> Row:
     bench, folder, began = load(), out / f"seed_{config.seed}", time.monotonic()
     fit = model.train_on(
         bench.train,
@@ -159,6 +159,7 @@ def _trained(load: Callable[[], Bench], config: MotionConfig, out: Path) -> Row:
         bench.encoder.net,
     )
     seconds = time.monotonic() - began
+    keep_encoder(encoder, folder)
     net, _ = model.load(folder)
     return {
         **measured(net, bench),
