@@ -24,6 +24,8 @@ UNSTEADY_NS = 3_000_000
 """Below this spread a stream's stamps are its own."""
 BETTER = 3.0
 """Stamps are another stream's if they fit that one's arrivals so many times better, both ways."""
+CLOSER = 1.5
+"""And so many times better than the stream's own would if they were picked in the same way."""
 LAGS_NS = range(0, 100_000_000, 4_000_000)
 """From capture to arrival, as tried where stamps may be another stream's."""
 ENOUGH = 20
@@ -72,11 +74,19 @@ def _swapped(streams: Mapping[str, Stamps]) -> Iterable[str]:
 
 
 def _fits_better(arrivals: Stamps, stamps: Stamps) -> bool:
-    """Whether the other stream's stamps explain these arrivals, and the stream's own do not."""
+    """Whether the other stream's stamps explain these arrivals, and the stream's own do not.
+
+    On a machine that is held up the closest stamps always fit better than those in order: also one's own.
+    """
     own = arrivals.spread_ns
     if own < UNSTEADY_NS:
         return False
-    return min(_spread(_latency(arrivals, stamps, lag_ns)) for lag_ns in LAGS_NS) < own / BETTER
+    return _closest(arrivals, stamps) < min(own / BETTER, _closest(arrivals, arrivals) / CLOSER)
+
+
+def _closest(arrivals: Stamps, stamps: Stamps) -> float:
+    """How well each arrival's closest stamp explains it, at the best lag."""
+    return min(_spread(_latency(arrivals, stamps, lag_ns)) for lag_ns in LAGS_NS)
 
 
 def _latency(arrivals: Stamps, stamps: Stamps, lag_ns: int) -> np.ndarray:

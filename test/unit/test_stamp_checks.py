@@ -38,6 +38,21 @@ def test_honest_streams_are_not_blamed(seed):
     assert stamp_problems(streams) == []
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_streams_captured_together_are_not_blamed_for_a_machine_that_was_held_up(seed):
+    """A picture and its camera's numbers bear one stamp: they do carry each other's."""
+    rng = np.random.default_rng(seed)
+    together = stream(10, 0, seed, 20.0).captured_ns
+    captured = {"camera_info/front": together, "images/front": together}
+    captured["images/wrist"] = together + rng.integers(0, 8 * MS, len(together))
+    streams = {}
+    for key, stamps_ns in captured.items():
+        held_up_ms = np.repeat(rng.exponential(200, len(stamps_ns) // 4 + 1), 4)[: len(stamps_ns)]
+        late_ns = np.round((3 + held_up_ms + rng.exponential(3, len(stamps_ns))) * MS).astype(np.int64)
+        streams[key] = Stamps(np.maximum.accumulate(stamps_ns + late_ns), stamps_ns)
+    assert stamp_problems(streams) == []
+
+
 def test_lab_episodes_stamped_as_they_are_written_are_not_blamed():
     times = START_NS + np.arange(100) * 10 * MS
     assert stamp_problems({"joints": Stamps(times, times), "ee_pose": Stamps(times, times)}) == []
