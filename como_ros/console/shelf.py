@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,9 @@ def summary(path: Path) -> dict[str, Any]:
 def thumb(path: Path) -> str:
     """First and last picture of the first camera, side by side, as base64 JPEG; empty without pictures."""
     first = last = None
-    for arrival in bags.read_arrivals(path, {image_key(CAMERAS[0])}):
-        first, last = arrival.value if first is None else first, arrival.value
+    with suppress(ComoError):  # what is damaged has been said, and what comes before it can be shown
+        for arrival in bags.read_arrivals(path, {image_key(CAMERAS[0])}):
+            first, last = arrival.value if first is None else first, arrival.value
     if first is None or last is None:
         return ""
     small = [cv2.resize(image, _size(image), interpolation=cv2.INTER_AREA) for image in (first, last)]

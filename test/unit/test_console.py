@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("viser")
 import msgspec
 import viser
-from bag_messages import CONTRACT, write_episode
+from bag_messages import CONTRACT, recording, write_episode
 from viser import _messages
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -515,6 +515,15 @@ def test_an_episode_is_shown_with_its_first_and_last_picture_side_by_side(tmp_pa
     sheet = cv2.imdecode(np.frombuffer(base64.b64decode(row["thumb"]), np.uint8), cv2.IMREAD_COLOR)
     assert sheet.shape == (THUMB_PX, 2 * THUMB_PX, 3)
     assert np.abs(sheet[:, :THUMB_PX].astype(int) - sheet[:, THUMB_PX:]).mean() > 10
+
+
+def test_a_damaged_episode_is_shown_with_what_is_wrong_and_what_can_be_seen(tmp_path):
+    """The list said that a command had failed."""
+    episode = write_episode(tmp_path / "episode_000000")
+    raw = bytearray(recording(episode).read_bytes())
+    raw[raw.rindex(b"\x28\xb5\x2f\xfd") + 40] ^= 4
+    recording(episode).write_bytes(raw)
+    assert "the chunk is damaged" in " ".join(summary(episode)["problems"])
 
 
 def test_the_ghost_of_the_plan_is_the_hand_itself_where_the_plan_ends():

@@ -236,7 +236,8 @@ for (const [key, name] of MOVES) {
 holdable($("hold"), () => {}, () => {});
 
 function onKey(event) {
-  const key = event.key.toLowerCase(), down = event.type === "keydown", typing = [$("say"), $("history")].includes(document.activeElement);
+  const key = event.key.toLowerCase(), down = event.type === "keydown";
+  const typing = [$("say"), $("history")].includes(document.activeElement);
   if (key === "escape" && down) { send({press: "stop"}); letGo(); }
   else if (!down && event.code === "Space" && holders.has("space")) release("space"); // wherever it is let go
   else if (!down && keys.has(key)) { keys.delete(key); if (holders.size) beat(); }
