@@ -104,8 +104,8 @@ def _turning(name: str, fitted: Moves, tested: Moves) -> dict[str, float]:
     """
     (known, noise), (seen, other) = fitted.parted(), tested.parted()
     wanted, true = (_in_own_spread(m.moved) for m in (fitted, tested))
-    penalty = _spreads(noise) + _spreads(other) + LEAST * np.eye(known.shape[1])
-    guess = seen @ np.linalg.solve(_spreads(known) + penalty, known.T @ wanted / len(known))
+    penalty = _covariance(noise) + _covariance(other) + LEAST * np.eye(known.shape[1])
+    guess = seen @ np.linalg.solve(_covariance(known) + penalty, known.T @ wanted / len(known))
     r2 = r2_score(true, guess, np.zeros(3))
     out = {f"{name}_turning_r2_{axis}": float(value) for axis, value in zip(TRANSLATION, r2, strict=True)}
     moved = _centred(tested.moved)
@@ -124,8 +124,8 @@ def _in_own_spread(moved: np.ndarray) -> np.ndarray:
     return (moved - moved.mean(0)) / moved.std(0)
 
 
-def _spreads(values: np.ndarray) -> np.ndarray:
-    """Covariance of what is centred."""
+def _covariance(values: np.ndarray) -> np.ndarray:
+    """Of what is centred."""
     return values.T @ values / len(values)
 
 
