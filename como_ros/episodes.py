@@ -23,7 +23,7 @@ NEWS_S = 0.3
 """The arm says within 0.1 s that it has stopped or goes on."""
 ARMED_AS = {"teleop": TELEOP, "autonomous": POLICY}
 HELPED = "a person took over"
-BACK_S = 30.0
+BACK_S = 60.0
 """Nodes that were started again speak within this time."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from como_ros import wire
 from como_ros.errors import ComoError
 from como_ros.graphs import SILENT
 from como_ros.nodes.spinning import Spinning
@@ -19,6 +20,8 @@ ASK_AGAIN_S = 1.0
 REPEATABLE = "/recorder/"
 """Services that take a request repeated at once for the same one: an answer that is lost loses nothing."""
 STOP = "/supervisor/stop"
+UNDER_WAY_S = 10.0
+"""Longer than words take to arrive; a clock that is set back hides a new node no longer than this."""
 ALONE_S = 1.0
 """How long discovery may take to find another graph on the network."""
 
@@ -31,6 +34,8 @@ class Station(Spinning):
         self._figures: dict[str, dict[str, str]] = {}
         self._messages: dict[str, str] = {}
         self._ok: set[str] = set()
+        self._gone: dict[str, tuple[int, float]] = {}
+        """When, by its own clock and for how long by ours, a node's words do not count."""
         self._clients: dict[str, Any] = {}
         self._client(STOP)
         self.supervisor_state = ""
@@ -39,7 +44,11 @@ class Station(Spinning):
         subscription(self._node, "/supervisor/state", self._on_state)
 
     def _on_diagnostics(self, message: Any) -> None:
+        stamp_ns = wire.stamp_ns(message)
         for status in message.status:
+            gone_ns, until_s = self._gone.get(status.name, (0, 0.0))
+            if stamp_ns < gone_ns and time.monotonic() < until_s:
+                continue
             self._figures[status.name] = {pair.key: pair.value for pair in status.values}
             self._messages[status.name] = status.message
             (self._ok.add if status.level == b"\x00" else self._ok.discard)(status.name)
@@ -62,7 +71,8 @@ class Station(Spinning):
         self._client(STOP).call_async(Trigger.Request())
 
     def forget(self, node: str) -> None:
-        """It has ended: what it said last is not so any more."""
+        """It has ended: what it said last is not so any more, nor what is still under way."""
+        self._gone[node] = time.time_ns(), time.monotonic() + UNDER_WAY_S
         self._ok.discard(node)
         self._figures.pop(node, None)
         self._messages.pop(node, None)
