@@ -45,6 +45,8 @@ FRANKY_ERRORS = (
     TorqueSignalTimeoutException,
     RuntimeError,
 )
+HUNG_UP = ("interrupted", "reset by peer")
+"""What libfranka says of a robot that answers and leaves at once."""
 ASLEEP = "is it switched on, unlocked, FCI activated?"
 
 HOMING_STIFFNESS = (200.0, 200.0, 200.0, 200.0, 80.0, 80.0, 40.0)
@@ -57,7 +59,9 @@ def _unreachable(config: FrankaConfig, error: BaseException) -> str:
     elif isinstance(error, RealtimeException):
         remedy = "boot a PREEMPT_RT kernel; `como doctor` says more"
     else:
-        return f"no arm answers at {config.host}: {error}; {ASLEEP}"
+        hung_up = any(word in str(error) for word in HUNG_UP)
+        taken = "does another program control it, or " if hung_up else ""
+        return f"no arm answers at {config.host}: {error}; {taken}{ASLEEP}"
     return f"the arm at {config.host} cannot be used: {error}; {remedy}"
 
 

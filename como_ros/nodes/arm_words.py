@@ -93,7 +93,8 @@ def _of_loop(loop: ArmLoop) -> dict[str, Any]:
 def _of_commands(loop: ArmLoop, commands: Commands) -> dict[str, Any]:
     return {
         "commanders_watched": commands.commanders.alive,
-        "last_refusal": commands.refused.last or (loop.servo.last_refusal if loop.servo else ""),
+        "last_refusal": loop.servo.last_refusal if loop.servo else "",
+        "last_malformed": commands.refused.last,
         "refused_malformed": commands.refused.count,
         **{name.replace(" ", "_"): n for name, n in loop.counters.items()},
     }

@@ -132,6 +132,9 @@ def test_a_chunk_that_is_not_finite_is_refused_whole_and_counted(station):
     speak.publish(broken)
     station.stands(1.5)
     assert int(station.figures()["refused_malformed"]) == 1
+    assert "not finite" in station.figures()["last_malformed"]
+    speak.publish(station.chunk(0.5))
+    station.wait(lambda: station.figures()["last_refusal"].startswith("jump: 50"), "the newer refusal")
     station.reaction.shown("not finite")
     begun_s = time.time()
     speak.publish(station.chunk(0.03))  # the same, whole, does move it
