@@ -25,8 +25,9 @@ from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import Refused, every, publisher, subscription
 
 FAILED = "device failed"
-STALE_S = 0.2
-"""Driving starts from where the arm is, so its pose must be fresh."""
+STALE_S, WAITS_S = 0.2, 0.3
+"""Driving starts from where the arm is, so its pose must be fresh; on a busy machine the next may take the
+second, which is less than the supervisor allows a silent hand."""
 WORKED_M = 0.01
 """Who takes over finds the hand as the policy left it, until the device's grip has moved so far."""
 
@@ -66,6 +67,8 @@ class TeleopNode(Node):
         self._ee_pose7: np.ndarray | None = None
         self._ee_stamp_ns = 0
         self._engaged_s: float | None = None
+        self._state_s = 0.0
+        """When the supervisor's state changed."""
         self._width: float | None = None
         self._took_over = False
         self._grip_at_rest: float | None = None
@@ -87,6 +90,7 @@ class TeleopNode(Node):
         before = self._licence.state
         self._licence.hear(message.data)
         if message.data != before:
+            self._state_s = time.monotonic()
             self._took_over, self._grip_at_rest = (before, message.data) == (POLICY, TELEOP), None
         if message.data != TELEOP and self._engaged_s is not None:
             self._device.disengage()
@@ -109,6 +113,8 @@ class TeleopNode(Node):
         now = time.monotonic()
         if self._engaged_s is None:
             age_s = (time.time_ns() - self._ee_stamp_ns) / 1e9
+            if age_s > STALE_S and now - self._state_s < WAITS_S:
+                return
             if age_s > STALE_S:
                 raise ComoError(f"the arm's pose is {age_s:.1f} s old; is the arm node running?")
             self._device.engage(ee_pose7)
