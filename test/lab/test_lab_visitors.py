@@ -91,7 +91,7 @@ def test_a_client_that_is_killed_in_motion():
 
 def test_a_second_client_is_refused_and_the_first_goes_on(lab):
     first, stalls, begun_ns = start_moving(), Stalls(), time.time_ns()
-    with pytest.raises(ArmError, match="no arm answers.*; does another program control it, or is it"):
+    with pytest.raises(ArmError, match=r"no arm answers.*; does another program control it, or is it"):
         FrankaArm(FrankaConfig())
     took_s = (time.time_ns() - begun_ns) / 1e9
     stalls.close()
