@@ -191,6 +191,7 @@ def bring_home(station: Graph, check: Callable[[], None]) -> None:
 
     A fault may not be known here yet, may have cleared itself meanwhile, may end the sweep: then once more.
     """
+    wait_for_all(station, ["arm"], check)
     for tries_left in reversed(range(HOME_TRIES)):
         check()
         try:
