@@ -304,7 +304,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the exit code is 0, 2 for what the user can mend, 130 when interrupted."""
     code = _run(argv)
     nodes = sys.modules.get("como_ros.nodes.pulse")  # with ROS, if this verb used it
-    return nodes.leave(code) if nodes else code
+    if nodes and argv is None:
+        nodes.leave(code)
+    return code
 
 
 def _run(argv: Sequence[str] | None) -> int:

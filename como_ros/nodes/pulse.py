@@ -9,6 +9,7 @@ lost, and hangs when it takes its publishers down. Nothing in it can set it free
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import faulthandler
 import os
@@ -86,15 +87,18 @@ def runs(within_s: float = STILL_TICKS * PERIOD_S, name: str = CLOCKWORK) -> boo
 
 
 def abandon(what: object) -> None:
-    """Leave what cannot be taken down to the end of the process, which `leave` then makes short."""
+    """Leave what cannot be taken down to the end of the process, which `leave` makes short."""
     sys.stderr.write(f"{LOCKED}; what it held is left to the end of the process\n")
     _abandoned.append(what)
 
 
-def leave(code: int) -> int:
-    """The exit code; where something was abandoned, the process ends here, before anything waits for that."""
-    if _abandoned:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+def leave(code: int) -> None:
+    """End the process here, its own last acts done, before the libraries' exit handlers.
+
+    Those wait for what was abandoned; and where one process has drawn pictures and spoken ROS, they crash.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

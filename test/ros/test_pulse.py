@@ -29,6 +29,21 @@ def verb(argv):
 cli._run = verb
 raise SystemExit(cli.main())
 """
+DREW = """
+import sys
+from pathlib import Path
+from como_ros import cli
+from como_ros.lab.canned_feed import draw_pictures
+from como_ros.nodes.spinning import Spinning
+
+def verb(argv):
+    draw_pictures(Path(sys.argv[1]), (16, 16))
+    with Spinning("client"):
+        return 7
+
+cli._run = verb
+raise SystemExit(cli.main())
+"""
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -106,3 +121,9 @@ def test_a_program_whose_clockwork_stands_still_gives_its_result_and_ends(own_do
     assert client.stdout.readline() == "result\n"
     assert ended(client, task) == 7
     assert "what it held is left to the end" in client.stderr.read()
+
+
+def test_a_program_that_drew_pictures_and_spoke_ros_ends_with_its_own_code(own_domain, tmp_path):
+    """The graphics driver's last act once ended `como bench camera` with 139, gates met."""
+    command = [sys.executable, "-c", DREW, str(tmp_path / "pictures.npz")]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 7
