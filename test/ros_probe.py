@@ -56,9 +56,9 @@ class Stalls:
 class Probe:
     """Listens, speaks and calls services; every message is kept with its time of arrival."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_network: bool = False) -> None:
         self.context = rclpy.Context()
-        with own_port():  # found as soon as the nodes find each other
+        with own_port(by_network):  # found as soon as the nodes find each other
             self.context.init(domain_id=int(os.environ["ROS_DOMAIN_ID"]))
             self.node = Node("probe", context=self.context)
         self.stalls = Stalls()

@@ -77,13 +77,13 @@ def _watch() -> None:
 
 def runs(within_s: float = STILL_TICKS * PERIOD_S, name: str = CLOCKWORK) -> bool:
     """Whether every such thread moves; waits until it has, a third of a second at most where all is well."""
-    begun, rounds_left = beats(name), round(within_s / 0.01)
-    while any(beats(name).get(task, count + 1) == count for task, count in begun.items()):
-        if not rounds_left:
-            return False
-        rounds_left -= 1
+    begun = beats(name)
+    for _ in range(round(within_s / 0.01)):
+        now = beats(name)
+        if all(now.get(task) != count for task, count in begun.items()):
+            return True
         time.sleep(0.01)
-    return True
+    return False
 
 
 def abandon(what: object) -> None:

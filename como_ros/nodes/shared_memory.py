@@ -127,13 +127,15 @@ def own_port(by_network: bool = False) -> Iterator[bool]:
     if given not in (None, str(PROFILES)) or domain_id() not in DOMAINS_WITH_ROOM:
         yield False
         return
-    is_here = by_network and os.environ.get(RANGE) == HERE
-    by_network = by_network and not (is_here and os.environ.get(PEERS))  # ROS alone knows those
+    is_here = os.environ.get(RANGE) == HERE
+    if is_here and os.environ.get(PEERS):  # ROS alone knows those
+        by_network = False
+    profile = PROFILES.read_text() if given else NETWORK if by_network else PLAIN
+    arranged = is_here and by_network
     with tempfile.NamedTemporaryFile("w", prefix="como_dds_", suffix=".xml") as file:
-        plain = NETWORK if by_network else PLAIN
-        file.write(tuned(PROFILES.read_text() if given else plain, os.getpid(), is_here and by_network))
+        file.write(tuned(profile, os.getpid(), arranged))
         file.flush()
-        with _set(VARIABLE, file.name), _set(RANGE, "SYSTEM_DEFAULT" if is_here and by_network else None):
+        with _set(VARIABLE, file.name), _set(RANGE, "SYSTEM_DEFAULT" if arranged else None):
             yield True
 
 

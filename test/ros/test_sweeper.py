@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ros_probe import wait_until
+from ros_probe import Probe, wait_until
 
 from como_ros.sweeper import FOLDER, LOOKS, Sweeper
 
@@ -42,6 +42,14 @@ with sender:
 """
 BEING_MADE, READY = b"\x01", b"\x02"
 PORT_BYTES = 52400
+
+
+@pytest.fixture
+def probe(own_domain):
+    """By network: in shared memory it could be silenced itself, and the test with it."""
+    probe = Probe(by_network=True)
+    yield probe
+    probe.close()
 
 
 def ports() -> set[Path]:
