@@ -34,6 +34,7 @@ from como_ros.console.scene import HOST, Scene
 from como_ros.console.shelf import EpisodeList, jpeg
 from como_ros.console.view import Lights, Words, too_long
 from como_ros.control.supervision import TELEOP
+from como_ros.drivers.priority import run_before_others
 from como_ros.drivers.teleop import IN_CONSOLE, SERVICES, Hand
 from como_ros.drivers.teleop_guiding import GuidingHand
 from como_ros.drivers.teleop_hand import HandDevice
@@ -42,8 +43,8 @@ from como_ros.nodes.asking import Asking
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.teleop import TeleopNode
-from como_ros.nodes.wiring import Refused, every, message_class, publisher, subscription
+from como_ros.nodes.teleop import PRIORITY, TeleopNode
+from como_ros.nodes.wiring import Refused, every, message_class, newest, publisher, subscription
 from policies.spaces import CAMERAS
 
 BUTTONS = SERVICES | {"policy": "/supervisor/policy", "recover": "/arm/recover"}
@@ -103,9 +104,9 @@ class ConsoleNode(Node):
     # Listening ---------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
+        for topic, act in (("/arm/joint_states", self._on_joints), ("/arm/ee_pose", self._on_pose)):
+            newest(self, topic, self._refused.guard(topic, act))
         for topic, act in (
-            ("/arm/joint_states", self._on_joints),
-            ("/arm/ee_pose", self._on_pose),
             ("/arm/command/chunk", self._on_chunk),
             ("/policy/instruction", self._on_instruction),
             ("/supervisor/state", self._on_state),
@@ -214,7 +215,7 @@ class ConsoleNode(Node):
         node = TeleopNode(HandDevice(self._open_hand))
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        thread = threading.Thread(target=executor.spin, name="teleop", daemon=True)
+        thread = threading.Thread(target=_spin_before_others, args=(executor,), name="teleop", daemon=True)
         thread.start()
         return node, executor, thread
 
@@ -263,6 +264,11 @@ class ConsoleNode(Node):
         self._scene.close()
         self._folder.cleanup()
         super().destroy_node()
+
+
+def _spin_before_others(executor: SingleThreadedExecutor) -> None:
+    run_before_others(PRIORITY)
+    executor.spin()
 
 
 def main(argv: list[str] | None = None) -> int:

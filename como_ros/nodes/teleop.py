@@ -15,6 +15,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from como_ros import wire
 from como_ros.control.supervision import POLICY, READY, TELEOP, Licence
+from como_ros.drivers.priority import run_before_others
 from como_ros.drivers.teleop import IN_CONSOLE, ON_THEIR_OWN, SERVICES, TeleopDevice
 from como_ros.drivers.teleop_hand import HandDevice
 from como_ros.errors import ComoError
@@ -22,12 +23,14 @@ from como_ros.nodes.asking import Asking
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import Refused, every, publisher, subscription
+from como_ros.nodes.wiring import Refused, every, newest, publisher, subscription
 
-FAILED = "device failed"
-STALE_S, WAITS_S = 0.2, 0.3
-"""Driving starts from where the arm is, so its pose must be fresh; on a busy machine the next may take the
-second, which is less than the supervisor allows a silent hand."""
+FAILED, WAITS = "device failed", "waiting"
+PRIORITY = 4
+"""Below the arm and the supervisor, above what sees, thinks and records."""
+STALE_S = 0.2
+"""Driving starts from where the arm is, so its pose must be fresh; until it is, the hand says nothing, and
+the supervisor stops one that is silent for too long."""
 WORKED_M = 0.01
 """Who takes over finds the hand as the policy left it, until the device's grip has moved so far."""
 
@@ -67,8 +70,6 @@ class TeleopNode(Node):
         self._ee_pose7: np.ndarray | None = None
         self._ee_stamp_ns = 0
         self._engaged_s: float | None = None
-        self._state_s = 0.0
-        """When the supervisor's state changed."""
         self._width: float | None = None
         self._took_over = False
         self._grip_at_rest: float | None = None
@@ -78,7 +79,7 @@ class TeleopNode(Node):
         self._deadman_out = publisher(self, "/teleop/deadman")
         subscription(self, "/supervisor/state", self._on_state)
         self._malformed = Refused(self)
-        subscription(self, "/arm/ee_pose", self._malformed.guard("/arm/ee_pose", self._on_ee_pose))
+        newest(self, "/arm/ee_pose", self._malformed.guard("/arm/ee_pose", self._on_ee_pose))
         HealthReporter(self, self._report)
         self._asking = Asking(self, SERVICES, self._told)
         every(self, 1 / config.rate_hz, self._tick)
@@ -90,7 +91,6 @@ class TeleopNode(Node):
         before = self._licence.state
         self._licence.hear(message.data)
         if message.data != before:
-            self._state_s = time.monotonic()
             self._took_over, self._grip_at_rest = (before, message.data) == (POLICY, TELEOP), None
         if message.data != TELEOP and self._engaged_s is not None:
             self._device.disengage()
@@ -102,7 +102,7 @@ class TeleopNode(Node):
                 self._ask(name)
             if self._licence.counts and self._ee_pose7 is not None:
                 self._drive(self._ee_pose7)
-            elif self._reason.startswith(FAILED):
+            elif self._hampered:
                 self._reason = "idle"
         except Exception as error:  # a device that breaks is a hand that let go
             self._reason = f"{FAILED}: {type(error).__name__}: {error}"
@@ -113,10 +113,10 @@ class TeleopNode(Node):
         now = time.monotonic()
         if self._engaged_s is None:
             age_s = (time.time_ns() - self._ee_stamp_ns) / 1e9
-            if age_s > STALE_S and now - self._state_s < WAITS_S:
-                return
             if age_s > STALE_S:
-                raise ComoError(f"the arm's pose is {age_s:.1f} s old; is the arm node running?")
+                self._reason = f"{WAITS}: the arm's pose is {age_s:.1f} s old; is the arm node running?"
+                self.get_logger().warning(self._reason, throttle_duration_sec=1.0)
+                return
             self._device.engage(ee_pose7)
             self._engaged_s, self._reason = now, "driving"
         command = self._device.command(now - self._engaged_s, ee_pose7)
@@ -152,15 +152,20 @@ class TeleopNode(Node):
         if not done:
             self.get_logger().warning(text, throttle_duration_sec=1.0)
 
+    @property
+    def _hampered(self) -> bool:
+        return self._reason.startswith((FAILED, WAITS))
+
     def _report(self) -> Health:
         return Health(
             self._reason,
-            not self._reason.startswith(FAILED),
+            not self._hampered,
             {"commands": self._sent, "malformed": self._malformed.count},
         )
 
 
 def main(argv: list[str] | None = None) -> int:
+    run_before_others(PRIORITY)
     return run_node(TeleopNode, argv, by_network=True)
 
 

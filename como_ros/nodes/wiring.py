@@ -90,6 +90,13 @@ def subscription(node: Node, topic: str, callback: Callable[..., None], **option
     return node.create_subscription(message_class(topic), topic, callback, heard_profile(topic), **options)
 
 
+def newest(node: Node, topic: str, callback: Callable[..., None]) -> Subscription[Any]:
+    """For who acts on what is now: a listener that is held up misses what lay between, instead of running
+    half a second behind until it has made up for it."""
+    qos = QoSProfile(depth=1, reliability=profile(topic).reliability)
+    return node.create_subscription(message_class(topic), topic, callback, qos)
+
+
 def every(node: Node, period_s: float, act: Callable[[], None]) -> None:
     """By a clock that nobody sets: on ROS time a machine set back by a minute would beat no heart for one."""
     node.create_timer(period_s, act, clock=Clock(clock_type=ClockType.STEADY_TIME))
