@@ -9,6 +9,7 @@ import asyncio
 import http
 import itertools
 import json
+import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ FILES = Path(__file__).parent / "static"
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css"}
 WIRE = "/wire"
 ROUND_S = 0.05
+UNSEEN_S = 3.0
+"""After so long, a picture that a browser has not shown counts as lost."""
 MAX_MESSAGE = 4096
 MAX_WORDS = 300
 
@@ -54,6 +57,8 @@ class Page:
         self.state = "{}"
         self.pictures: dict[int, bytes] = {}
         """JPEG by the camera's index."""
+        self._unseen: dict[int, dict[int, float]] = {}
+        """By browser and camera: when the picture was sent that it has not shown yet."""
 
     def forget(self) -> None:
         """What was shown to the last watcher is not what the next one comes to see."""
@@ -93,9 +98,10 @@ class Page:
     async def _talk(self, socket: ServerConnection) -> None:
         client = next(self._count)
         self.watchers += 1
+        self._unseen[client] = {}
         try:
             await socket.send(json.dumps({"you": client}))
-            sending = asyncio.ensure_future(self._send(socket))
+            sending = asyncio.ensure_future(self._send(socket, self._unseen[client]))
             sending.add_done_callback(lambda task: task.cancelled() or task.exception())
             try:
                 async for text in socket:
@@ -106,18 +112,20 @@ class Page:
             pass
         finally:
             self.watchers -= 1
+            del self._unseen[client]
             self._hand.leave(client)
 
-    async def _send(self, socket: ServerConnection) -> None:
-        """A slow browser gets fewer pictures, never old ones."""
+    async def _send(self, socket: ServerConnection, unseen: dict[int, float]) -> None:
+        """A slow browser gets fewer pictures, never old ones: the next of a camera once it shows the last."""
         state, shown = "", dict[int, bytes]()
         while True:
             if self.state is not state:
                 state = self.state
                 await socket.send(state)
             for index, picture in list(self.pictures.items()):
-                if shown.get(index) is not picture:
-                    shown[index] = picture
+                now_s = time.monotonic()
+                if shown.get(index) is not picture and now_s - unseen.get(index, -UNSEEN_S) >= UNSEEN_S:
+                    shown[index], unseen[index] = picture, now_s
                     await socket.send(bytes([index]) + picture)
             await asyncio.sleep(ROUND_S)
 
@@ -134,6 +142,8 @@ class Page:
                 self._hand.beat(client, frozenset(map(str, told["keys"])), float(told["at"]))
             else:
                 self._hand.let_go(client)
+        elif "seen" in told:
+            self._unseen[client].pop(int(told["seen"]), None)
         elif "view" in told:
             self._hand.looks_through(client, str(told["view"]))
         elif "grip" in told:

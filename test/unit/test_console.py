@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 
@@ -249,6 +249,26 @@ def test_stop_takes_every_hand_off_the_deadman_and_nonsense_lets_go(opened):
             wire.send(json.dumps(last))
             wait_until(lambda: opened.hand.holder is None, f"{last} to let go")
     assert opened.pressed[-1] == "stop"
+
+
+def pictures_until_quiet(wire) -> list[bytes]:
+    got = []
+    with suppress(TimeoutError):
+        while True:
+            told = wire.recv(0.3)
+            got += [told] if isinstance(told, bytes) else []
+    return got
+
+
+def test_a_page_that_shows_nothing_gets_no_second_picture_and_then_the_newest(opened):
+    with opened.wire() as wire:
+        for name in (b"first", b"second", b"third"):
+            opened.page.pictures = {0: name, 1: b"other"}
+            got = pictures_until_quiet(wire)
+            assert got == ([b"\0first", b"\1other"] if name == b"first" else [])
+        wire.send(json.dumps({"seen": 0}))
+        assert pictures_until_quiet(wire) == [b"\0third"]
+    opened.page.forget()
 
 
 MINE, THEIRS = "a" * 32, "b" * 32

@@ -37,9 +37,9 @@ function connect() {
 
 function send(told) {
   // what waits here would arrive late; a deadman said late is worse than one not said, a stop is better late
-  const stops = told.hold === false || told.press === "stop";
+  const always = told.hold === false || told.press === "stop" || "seen" in told;
   const open = wire && wire.readyState === WebSocket.OPEN;
-  const goes = open && (stops || wire.bufferedAmount < 4096);
+  const goes = open && (always || wire.bufferedAmount < 4096);
   if (goes) wire.send(JSON.stringify(told));
   else if (told.press || told.say) banner("The console does not answer: " + (told.press || "that") + " was not heard."
     + (told.press === "stop" ? " Use the robot's own stop." : ""), false);
@@ -52,9 +52,11 @@ function hear(told) {
 }
 
 function see(data) {
-  const image = $("camera" + new Uint8Array(data, 0, 1)[0]);
+  // the console sends a camera's next picture once this one is shown
+  const index = new Uint8Array(data, 0, 1)[0], image = $("camera" + index);
   if (!image) return;
   URL.revokeObjectURL(image.src);
+  image.onload = image.onerror = () => send({seen: index});
   image.src = URL.createObjectURL(new Blob([new Uint8Array(data, 1)], {type: "image/jpeg"}));
 }
 
