@@ -10,13 +10,15 @@ Fast DDS then makes it anew. The processes that wait cannot do it themselves, no
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 FOLDER = Path("/dev/shm")
-FILES, LOCKS = "fastdds_*", ("_el", "_sl")
+FILES, LOCKS = "fastdds_", ("_el", "_sl")
 PERIOD_S, LOOKS = 0.25, 5
 """Making takes less than a millisecond; by our own looks, so that a machine that stood still is no maker."""
 BEING_MADE, BROKEN = (0, 1), 3
@@ -44,16 +46,20 @@ class Sweeper:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder
-        self._looks: dict[tuple[Path, int], int] = {}
+        self._made: set[tuple[str, int, int]] = set()
+        """Once made, a file stays so; thousands may lie there."""
+        self._looks: dict[tuple[str, int, int], int] = {}
 
     def look(self) -> list[str]:
         """The files given up just now."""
-        looks, swept = {}, []
-        for file in self._folder.glob(FILES):
+        now, looks, swept = self._files(), {}, []
+        self._made &= now
+        for which in now - self._made:
+            file = self._folder / which[0]
             try:
-                if file.name.endswith(LOCKS) or not is_half_made(file):
+                if not is_half_made(file):
+                    self._made.add(which)
                     continue
-                which = (file, file.stat().st_ino)
                 looks[which] = self._looks.get(which, 0) + 1
                 if looks[which] >= LOOKS:
                     give_up(file)
@@ -62,6 +68,17 @@ class Sweeper:
                 continue  # gone meanwhile, or another user's
         self._looks = looks
         return swept
+
+    def _files(self) -> set[tuple[str, int, int]]:
+        """Name, inode and birth of each: what is made anew under an old name is another file."""
+        found = set()
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(FILES) and not entry.name.endswith(LOCKS):
+                    with suppress(FileNotFoundError):
+                        told = entry.stat()
+                        found.add((entry.name, told.st_ino, told.st_ctime_ns))
+        return found
 
 
 def main() -> int:

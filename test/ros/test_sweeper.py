@@ -52,16 +52,18 @@ def probe(own_domain):
     probe.close()
 
 
-def ports() -> set[Path]:
-    return {file for file in FOLDER.glob("fastdds_port*") if not file.name.endswith(("_el", "_sl"))}
+def ports_of(pid: int) -> set[Path]:
+    """What a process has mapped; a dead one's port may lie there under the same number."""
+    mapped = {line.split()[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()}
+    files = {Path(name) for name in mapped if name.startswith(f"{FOLDER}/fastdds_port")}
+    return {file for file in files if not file.name.endswith(("_el", "_sl"))}
 
 
 def killed_listener() -> set[Path]:
     """Its ports, all that is left of it."""
-    before = ports()
     process = subprocess.Popen([sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "heard\n"
-    left = ports() - before
+    left = ports_of(process.pid)
     process.kill()
     process.communicate()
     return left
@@ -81,27 +83,37 @@ def heard_through(kept: list, seconds: float) -> int:
     return len(kept) - before
 
 
-def sends_beside_a_half_made_port(probe, processes, by: str) -> list:
+@pytest.fixture
+def half_made():
+    """Ports that go whatever comes: the next test, and every other graph here, would stand still at them."""
+    made: set[Path] = set()
+    yield made
+    for port in made:
+        port.unlink(missing_ok=True)
+
+
+def sends_beside_a_half_made_port(probe, processes, half_made, by: str) -> list:
     kept = probe.listen("/supervisor/state")
     processes.run([sys.executable, "-c", SENDER, by])
     wait_until(lambda: kept, "the sender")
     left = killed_listener()
     assert left
+    half_made |= left
     for port in left:
         leave_half_made(port)
     return kept
 
 
-def test_who_sends_to_a_half_made_port_is_silent_until_it_is_swept(probe, processes):
-    kept = sends_beside_a_half_made_port(probe, processes, "shared memory")
+def test_who_sends_to_a_half_made_port_is_silent_until_it_is_swept(probe, processes, half_made):
+    kept = sends_beside_a_half_made_port(probe, processes, half_made, "shared memory")
     wait_until(lambda: not heard_through(kept, 0.5), "the sender to be silenced", 10.0)
     processes.run([sys.executable, "-m", "como_ros.sweeper"])
     wait_until(lambda: heard_through(kept, 0.5) > 5, "the sender to be heard again", 10.0)
 
 
-def test_who_sends_by_network_alone_waits_for_nobodys_port(probe, processes):
+def test_who_sends_by_network_alone_waits_for_nobodys_port(probe, processes, half_made):
     """The arm, the supervisor and the hand that teleoperates do."""
-    kept = sends_beside_a_half_made_port(probe, processes, "network")
+    kept = sends_beside_a_half_made_port(probe, processes, half_made, "network")
     assert heard_through(kept, 2.0) > 50
 
 
