@@ -19,6 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from como_ros.nodes import pulse
 from como_ros.nodes.shared_memory import own_port
 from como_ros.nodes.station import ASK_AGAIN_S, REPEATABLE
 from como_ros.nodes.wiring import heard_profile, message_class, profile
@@ -111,11 +112,15 @@ class Probe:
         return answer
 
     def close(self) -> None:
+        """A test that was over stood still for ever here, where Fast DDS had locked itself; see pulse."""
         self.stalls.close()
-        self._executor.shutdown()
+        self._executor.shutdown(timeout_sec=5)
         self._thread.join(timeout=5)
-        self.node.destroy_node()
-        self.context.try_shutdown()
+        if pulse.runs():
+            self.node.destroy_node()
+            self.context.try_shutdown()
+        else:
+            pulse.abandon(self)
 
 
 def children() -> set[str]:
