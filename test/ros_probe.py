@@ -20,6 +20,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from como_ros.nodes import pulse
+from como_ros.nodes.process import spin
 from como_ros.nodes.shared_memory import own_port
 from como_ros.nodes.station import ASK_AGAIN_S, REPEATABLE
 from como_ros.nodes.wiring import heard_profile, message_class, profile
@@ -66,7 +67,8 @@ class Probe:
         self.heard: dict[str, list[tuple[float, Any]]] = {}
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=spin, args=(self._executor, self._stopping), daemon=True)
         self._thread.start()
 
     def listen(self, topic: str) -> list[tuple[float, Any]]:
@@ -114,7 +116,8 @@ class Probe:
     def close(self) -> None:
         """A test that was over stood still for ever here, where Fast DDS had locked itself; see pulse."""
         self.stalls.close()
-        self._executor.shutdown(timeout_sec=5)
+        self._stopping.set()
+        self._executor.shutdown()
         self._thread.join(timeout=5)
         if pulse.runs():
             self.node.destroy_node()

@@ -42,7 +42,7 @@ from como_ros.errors import ComoError
 from como_ros.nodes.asking import Asking
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
-from como_ros.nodes.process import run_node
+from como_ros.nodes.process import run_node, spin
 from como_ros.nodes.teleop import PRIORITY, TeleopNode
 from como_ros.nodes.wiring import Refused, every, message_class, newest, publisher, subscription
 from policies.spaces import CAMERAS
@@ -95,6 +95,7 @@ class ConsoleNode(Node):
         self._refused = Refused(self)
         self._listen()
         self._instruction = publisher(self, "/policy/instruction")
+        self._ending = threading.Event()
         self._driver = self._drive() if config.device else None
         self._serve(secret)
         HealthReporter(self, self._report)
@@ -215,7 +216,8 @@ class ConsoleNode(Node):
         node = TeleopNode(HandDevice(self._open_hand))
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        thread = threading.Thread(target=_spin_before_others, args=(executor,), name="teleop", daemon=True)
+        ends = (executor, self._ending)
+        thread = threading.Thread(target=_spin_before_others, args=ends, name="teleop", daemon=True)
         thread.start()
         return node, executor, thread
 
@@ -257,6 +259,7 @@ class ConsoleNode(Node):
         self._web.call_soon_threadsafe(self._web.stop)
         if self._driver is not None:
             node, executor, thread = self._driver
+            self._ending.set()
             executor.shutdown()
             thread.join(timeout=5)
             node.destroy_node()
@@ -266,9 +269,9 @@ class ConsoleNode(Node):
         super().destroy_node()
 
 
-def _spin_before_others(executor: SingleThreadedExecutor) -> None:
+def _spin_before_others(executor: SingleThreadedExecutor, ending: threading.Event) -> None:
     run_before_others(PRIORITY)
-    executor.spin()
+    spin(executor, ending)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -52,9 +52,10 @@ def run_node(
             node = make()
         executor = executor_class()
         executor.add_node(node)
-        threading.Thread(target=_stop_on_signal, args=(told, executor), daemon=True).start()
+        stopping = threading.Event()
+        threading.Thread(target=_stop_on_signal, args=(told, executor, stopping), daemon=True).start()
         begun = True
-        executor.spin()
+        spin(executor, stopping)
     except ExternalShutdownException:
         pass
     except (ComoError, ContractError) as error:
@@ -84,6 +85,19 @@ def _watch_signals() -> socket.socket:
     return told
 
 
-def _stop_on_signal(told: socket.socket, executor: Executor) -> None:
+def _stop_on_signal(told: socket.socket, executor: Executor, stopping: threading.Event) -> None:
     told.recv(1)
+    stopping.set()
     executor.shutdown()
+
+
+def spin(executor: Executor, stopping: threading.Event) -> None:
+    """Until the executor is shut down, `stopping` having been set before.
+
+    rclpy stumbles over that where a callback is running: what it would wake is gone by then.
+    """
+    try:
+        executor.spin()
+    except rclpy_core.InvalidHandle:
+        if not stopping.is_set():
+            raise

@@ -11,6 +11,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from como_ros.nodes import pulse
+from como_ros.nodes.process import spin
 from como_ros.nodes.shared_memory import domain_id, own_port
 
 
@@ -25,7 +26,9 @@ class Spinning:
             self._node = Node(name, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin, name=name, daemon=True)
+        self._stopping = threading.Event()
+        ends = (self._executor, self._stopping)
+        self._thread = threading.Thread(target=spin, args=ends, name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -34,6 +37,7 @@ class Spinning:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stopping.set()
         self._executor.shutdown()
         self._thread.join(timeout=5.0)
         if not pulse.runs():
