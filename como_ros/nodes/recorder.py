@@ -22,6 +22,7 @@ from std_msgs.msg import String
 from como_ros import wire
 from como_ros.bag_writer import INTERRUPTED, BagError, git_hash
 from como_ros.drivers.priority import prefer
+from como_ros.errors import require_between
 from como_ros.lab.client import LabClient
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
@@ -64,6 +65,10 @@ class RecorderConfig:
     """Memory for messages that wait for the disk; beyond it they are dropped and counted."""
     min_free_gb: float = 1.0
     """No episode is begun with less room on the disk."""
+
+    def __post_init__(self) -> None:
+        require_between("the recorder's queue_mb", self.queue_mb, 1, 100_000)
+        require_between("the recorder's min_free_gb", self.min_free_gb, 0, 100_000)
 
 
 class RecorderNode(Node):
@@ -194,7 +199,7 @@ class RecorderNode(Node):
         self._recording = Recording(
             self._shelf.next_folder(),
             Contract(robot=self._config.robot),
-            self._config.queue_mb * 1_000_000,
+            self._config.queue_mb * 100_000,
             task=self._config.task,
             spread=self._config.spread,
             calibration=self._calibration,

@@ -22,17 +22,17 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from como_ros import wire
 from como_ros.control.supervision import TELEOP
 from como_ros.drivers.priority import run_before_others
+from como_ros.errors import require_between
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
+from como_ros.nodes.teleop import PRIORITY, RATES_HZ
 from como_ros.nodes.wiring import every, publisher, subscription
 from como_ros.recorded_motion import read_motion
 from policies.timeline import interpolate_pose7
 
 APPROACH_M_S, APPROACH_RAD_S = 0.1, 0.5
 SHORTEST_APPROACH_S = 0.5
-PRIORITY = 4
-"""As teleop would be: a deadman that starves stops the arm."""
 HOLD_S = 1.0
 """At the end: the hand may still be opening."""
 
@@ -44,6 +44,9 @@ class ReplayConfig:
     out: str = ""
     """File that takes the measured poses once the motion is through."""
     rate_hz: float = 50.0
+
+    def __post_init__(self) -> None:
+        require_between("the replay's rate_hz", self.rate_hz, *RATES_HZ)
 
 
 class ReplayNode(Node):

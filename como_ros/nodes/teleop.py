@@ -18,7 +18,7 @@ from como_ros.control.supervision import POLICY, READY, TELEOP, Licence
 from como_ros.drivers.priority import run_before_others
 from como_ros.drivers.teleop import IN_CONSOLE, ON_THEIR_OWN, SERVICES, TeleopDevice
 from como_ros.drivers.teleop_hand import HandDevice
-from como_ros.errors import ComoError
+from como_ros.errors import ComoError, require_between
 from como_ros.nodes.asking import Asking
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
@@ -31,6 +31,8 @@ PRIORITY = 4
 STALE_S = 0.2
 """Driving starts from where the arm is, so its pose must be fresh; until it is, the hand says nothing, and
 the supervisor stops one that is silent for too long."""
+RATES_HZ = (20, 500)
+"""Two periods of the slowest are the silence after which the arm holds."""
 WORKED_M = 0.01
 """Who takes over finds the hand as the policy left it, until the device's grip has moved so far."""
 
@@ -41,6 +43,9 @@ class TeleopConfig:
     control: str = ""
     """The lab's control socket, for the scripted device."""
     rate_hz: float = 50.0
+
+    def __post_init__(self) -> None:
+        require_between("the hand's rate_hz", self.rate_hz, *RATES_HZ)
 
 
 def make_device(config: TeleopConfig) -> TeleopDevice:

@@ -11,8 +11,11 @@ from como_ros.nodes.arm import ArmConfig
 from como_ros.nodes.camera import CameraConfig
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.policy import PolicyConfig
+from como_ros.nodes.recorder import RecorderConfig
+from como_ros.nodes.replay import ReplayConfig
 from como_ros.nodes.shared_memory import domain_id
 from como_ros.nodes.supervisor import SupervisorConfig
+from como_ros.nodes.teleop import TeleopConfig
 
 SERIALS = "['1','2']"
 
@@ -53,6 +56,9 @@ def told(context, cls, **given: str):
         (SupervisorConfig, {"deadman_timeout_s": "-1.0"}, "deadman_timeout_s must lie in 0.05 to 10, got -1"),
         (PolicyConfig, {"bundle": "x", "image_max_age_s": "-1.0"}, "image_max_age_s must lie in 0.02 to 5"),
         (PolicyConfig, {"bundle": "x", "intent_rate_hz": "0"}, "intent_rate_hz must lie in 0.1 to 100"),
+        (TeleopConfig, {"rate_hz": "0.0"}, "the hand's rate_hz must lie in 20 to 500, got 0"),
+        (ReplayConfig, {"rate_hz": "-5"}, "the replay's rate_hz must lie in 20 to 500, got -5"),
+        (RecorderConfig, {"queue_mb": "0"}, "the recorder's queue_mb must lie in 1 to 100000, got 0"),
         (CameraConfig, {"names": "front"}, r"names is 'front', expected a list, like \['123', '456'\]"),
         (CameraConfig, {"serials": "[1, 2]"}, r"serials is \[1, 2\], expected a list, like \['123'"),
         (CameraConfig, {"names": "[front, front]", "serials": SERIALS}, "each camera has its own"),
