@@ -1,7 +1,7 @@
 """The episodes in a folder, newest first, each with its health and two pictures.
 
-Every episode is looked at once, by a process of its own that gives way to all others: reading a minute of
-video must not delay the thread that a hand on the deadman depends on.
+An episode is named as soon as it has ended, and looked at once, by a process of its own that gives way to all
+others: reading a minute of video must not delay the thread that a hand on the deadman depends on.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ SHOWN = 20
 LOOKED_AT_S = 120.0
 LEFT_NS = 5_000_000_000
 """An episode without its end that was not written to for so long was left by a recorder that is gone."""
+GIVES_WAY = 10
+"""Niceness; the last of all to run would not come to its end beside a browser that draws in software."""
 THUMB_PX = 96
 JPEG_QUALITY = 75
 
@@ -58,7 +60,11 @@ class EpisodeList:
     def _run(self) -> None:
         while not self._ended.wait(LOOK_S):
             found = self._found()
-            for path in not_seen(found, self._known):
+            fresh = not_seen(found, self._known)
+            for path in filter(is_whole, fresh):
+                self._known.setdefault(path, (0, announced(path)))
+            self._show(found)
+            for path in fresh:
                 if self._ended.is_set():
                     return
                 self._known[path] = found[path], seen(path)
@@ -79,7 +85,7 @@ class EpisodeList:
         return dict(list(ended.items())[:SHOWN])
 
     def _is_ended(self, path: Path, changed_ns: int) -> bool:
-        if (path / METADATA).exists():
+        if is_whole(path):
             return True
         return time.time_ns() - changed_ns > LEFT_NS and path.name not in self._recorded()
 
@@ -89,9 +95,23 @@ def not_seen(found: dict[Path, int], known: dict[Path, tuple[int, dict[str, Any]
     return [path for path, changed_ns in found.items() if known.get(path, (0, {}))[0] != changed_ns]
 
 
+def is_whole(path: Path) -> bool:
+    """Whether its writer came to its end."""
+    return (path / METADATA).exists()
+
+
+def announced(path: Path) -> dict[str, Any]:
+    """What can be said at once: on a busy machine the look at an episode takes its time."""
+    row: dict[str, Any] = {"name": path.name, "ok": None, "problems": []}
+    with suppress(ComoError, OSError):  # the look will say what is wrong with it
+        meta = bags.read_meta(path)
+        row |= {"outcome": meta.outcome, "instruction": meta.instruction}
+    return row
+
+
 def seen(path: Path) -> dict[str, Any]:
     """An episode whose writer was killed is told, not looked at: a mended one takes its place."""
-    if (path / METADATA).exists():
+    if is_whole(path):
         return looked_at(path)
     return {"name": path.name, "ok": False, "outcome": INTERRUPTED, "problems": [KILLED]}
 
@@ -137,5 +157,5 @@ def jpeg(rgb: np.ndarray) -> bytes:
 
 
 if __name__ == "__main__":
-    os.nice(19)
+    os.nice(GIVES_WAY)
     sys.stdout.write(json.dumps(summary(Path(sys.argv[1]))))

@@ -522,6 +522,18 @@ def test_an_episode_left_by_a_killed_recorder_is_listed_and_the_one_being_record
         shown.close()
 
 
+def test_an_episode_is_named_at_once_and_looked_at_then(tmp_path):
+    """Beside a busy browser the look took more than a minute, in which it seemed lost."""
+    write_episode(tmp_path / "episode_000003", seconds=1.0)
+    shown, told = EpisodeList(tmp_path), []
+    try:
+        wait_until(lambda: told.append(shown.rows) or (shown.rows and shown.rows[0]["ok"]), "the look")
+    finally:
+        shown.close()
+    first = next(rows[0] for rows in told if rows)
+    assert (first["name"], first["outcome"], first["ok"]) == ("episode_000003", "success", None)
+
+
 def test_a_name_that_is_used_again_is_looked_at_again():
     """It showed the picture and the health of the episode that had the name before."""
     first, second = Path("episode_000000"), Path("episode_000001")

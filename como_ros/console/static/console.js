@@ -1,7 +1,7 @@
 // The operator's page: shows what the console says, and says what the operator does. No libraries.
 "use strict";
 
-const BEAT_MS = 50;
+const BEAT_MS = 50, DRAW_MS = 50;
 const MOVES = [["w", "forward"], ["a", "left"], ["e", "up"], ["j", "turn left"], ["i", "tip up"], ["u", "roll left"],
   ["s", "back"], ["d", "right"], ["q", "down"], ["l", "turn right"], ["k", "tip down"], ["o", "roll right"]];
 const CAMERAS = [...document.querySelectorAll("#cameras figcaption")].map(caption => caption.textContent);
@@ -170,7 +170,8 @@ function episodes(rows) {
     words.append(element("b", row.name.replace("episode_", "#")), " " + (row.outcome || ""));
     words.append(element("small", [row.seconds && row.seconds.toFixed(1) + " s", row.instruction]
       .filter(Boolean).join(" · ")));
-    const health = element("small", row.ok ? "healthy" : row.problems.join("; "), row.ok ? "well" : "ill");
+    const health = row.ok === null ? element("small", "being looked at")
+      : element("small", row.ok ? "healthy" : row.problems.join("; "), row.ok ? "well" : "ill");
     health.title = health.textContent;
     words.append(health);
     made.append(words);
@@ -267,9 +268,25 @@ $("scene").addEventListener("load", () => {
   const inner = $("scene").contentWindow, style = inner.document.createElement("style");
   style.textContent = ".floating-panel, .mantine-Notifications-root, .mantine-Paper-root { display: none !important; }";
   inner.document.head.append(style);
+  drawSeldom(inner);
   listenTo(inner);
 });
 $("scene").src = "scene/?fixedDpr=1&websocket=" + encodeURIComponent(`${wsOrigin}/scene?view=${view}`);
+
+function drawSeldom(inner) {
+  // It draws all the time, moved or not, and the arm is told ten times a second. Where drawing is slow, as without
+  // a GPU, the deadman must not wait for it: a frame rests for twice as long as the last ones took to come.
+  const draw = inner.requestAnimationFrame.bind(inner);
+  let took = 0;
+  inner.requestAnimationFrame = act => inner.setTimeout(() => {
+    const asked = performance.now();
+    draw(now => {
+      took += 0.3 * (performance.now() - asked - took);
+      act(now);
+    });
+  }, Math.max(DRAW_MS, 2 * took));
+  inner.cancelAnimationFrame = inner.clearTimeout.bind(inner);
+}
 
 // Buttons ---------------------------------------------------------------------------------------
 
