@@ -33,10 +33,22 @@ def deployment(tmp_path):
     return Deployment(lab=True, bundle=str(bundle), out=str(tmp_path / "episodes"))
 
 
-def setpoint_still_after(station, since_ns: int) -> float:
-    """Seconds from `since_ns` until the arm node last changed what it asks of the arm."""
-    wait_until(lambda: int(station.figures("arm")["still_since_ns"]) > since_ns, "the set-point's standstill")
-    return (int(station.figures("arm")["still_since_ns"]) - since_ns) / 1e9
+def stops_while_it_moves(station, motion) -> tuple[int, float]:
+    """When an operator said stop, and how many seconds later the set-point stood.
+
+    On a busy machine the policy may have fallen silent by itself just then; the arm is then armed again.
+    """
+    for _ in range(4):
+        moves(station, motion)
+        stopped_ns = time.time_ns()
+        station.call("/supervisor/stop")
+        time.sleep(1.5)
+        still_ns = int(station.figures("arm")["still_since_ns"])
+        if still_ns > stopped_ns:
+            return stopped_ns, (still_ns - stopped_ns) / 1e9
+        for service in ("/supervisor/release", "/arm/home", "/supervisor/policy"):
+            station.call(service)
+    raise AssertionError("four times, the arm stood by itself before it was stopped")
 
 
 class Motion:
@@ -210,11 +222,8 @@ def test_frozen_cameras_stop_the_arm_until_they_see_again_and_a_stop_until_it_is
         wait_until(lambda: station.message("policy") == "running", "the policy to go on")
         for service in ("/supervisor/stop", "/supervisor/release", "/arm/home", "/supervisor/policy"):
             station.call(service)
-        moves(station, motion)
-        stopped_ns = time.time_ns()
-        station.call("/supervisor/stop")
-        time.sleep(1.0)
-        assert setpoint_still_after(station, stopped_ns) < 0.2 + motion.stalls.after(stopped_ns)
+        stopped_ns, still_s = stops_while_it_moves(station, motion)
+        assert still_s < 0.2 + motion.stalls.after(stopped_ns)
         motion.stops_within(0.2, stopped_ns, reaction, "stop, arm")
         station.call("/supervisor/release")
         time.sleep(1.0)
