@@ -94,7 +94,7 @@ def _stop_on_signal(told: socket.socket, executor: Executor, stopping: threading
 def spin(executor: Executor, stopping: threading.Event) -> None:
     """Until the executor is shut down, `stopping` having been set before.
 
-    rclpy stumbles over that where a callback is running: what it would wake is gone by then.
+    rclpy stumbles over that just as it takes up a callback: what it would wake is gone by then.
     """
     try:
         executor.spin()

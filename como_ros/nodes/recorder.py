@@ -70,6 +70,10 @@ class RecorderConfig:
         require_between("the recorder's queue_mb", self.queue_mb, 1, 100_000)
         require_between("the recorder's min_free_gb", self.min_free_gb, 0, 100_000)
 
+    @property
+    def queue_bytes(self) -> int:
+        return self.queue_mb * 1_000_000
+
 
 class RecorderNode(Node):
     """Thin shell around `Recording`: callbacks queue bytes, the writer thread does the rest."""
@@ -199,7 +203,7 @@ class RecorderNode(Node):
         self._recording = Recording(
             self._shelf.next_folder(),
             Contract(robot=self._config.robot),
-            self._config.queue_mb * 100_000,
+            self._config.queue_bytes,
             task=self._config.task,
             spread=self._config.spread,
             calibration=self._calibration,

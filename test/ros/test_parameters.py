@@ -79,6 +79,11 @@ def test_a_second_node_of_a_process_may_be_given_what_is_meant_for_the_first(con
     assert told(context, ArmConfig, heartbeat_hz="30", robot="fr3").robot == "fr3"
 
 
+def test_a_recorders_queue_is_in_megabytes():
+    """For an hour it was a tenth of what was asked for."""
+    assert RecorderConfig(queue_mb=3).queue_bytes == 3_000_000
+
+
 @pytest.mark.parametrize("text", ["lab", "-1", "233"])
 def test_a_domain_that_is_none_is_told_in_a_sentence(monkeypatch, text):
     monkeypatch.setenv("ROS_DOMAIN_ID", text)
