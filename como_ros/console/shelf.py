@@ -69,7 +69,6 @@ class EpisodeList:
                     return
                 self._known[path] = found[path], seen(path)
                 self._show(found)
-            self._show(found)
 
     def _show(self, found: dict[Path, int]) -> None:
         self.rows = [self._known[path][1] for path in found if path in self._known]
