@@ -45,8 +45,16 @@ def test_franky_connects_over_tcp_1337_and_homes(lab, arm):
     np.testing.assert_allclose(arm.read().pose7[:3], [0.463, 0, 0.403], atol=0.01)
 
 
+def is_smooth(times: list[float]) -> np.ndarray:
+    """Where no stall of this loop has made its target jump in the last third of a second."""
+    at = np.array(times)
+    stalled = at[1:][np.diff(at) > 0.03]
+    since = at[:, None] - stalled
+    return ~((since >= 0) & (since < 0.33)).any(1)
+
+
 def test_a_sine_with_twist_feed_forward_is_followed_within_4_mm(arm):
-    start, errors = arm.read().pose7, []
+    start, times, errors = arm.read().pose7, [], []
     omega = 2 * np.pi * 0.25
     for t in paced(5.0):
         ramp = min(t, 1.0)
@@ -55,9 +63,10 @@ def test_a_sine_with_twist_feed_forward_is_followed_within_4_mm(arm):
         twist[1] = 0.08 * omega * ramp * np.cos(omega * t)
         arm.set_target(target, twist)
         assert arm.fault() == ""
+        times.append(t)
         errors.append(np.linalg.norm(arm.read().pose7[:3] - target[:3]))
-    typical_m = np.median(errors[100:])  # a machine that stalls makes the sine jump
-    assert typical_m < 0.004, f"median error {typical_m * 1e3:.2f} mm"
+    followed = np.array(errors)[100:][is_smooth(times)[100:]]
+    assert np.mean(followed) < 0.004, f"mean error {np.mean(followed) * 1e3:.2f} mm"
 
 
 def test_an_elbow_that_was_turned_out_comes_back_while_the_hand_stays(arm):
