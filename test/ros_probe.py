@@ -12,16 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from como_ros.nodes import pulse
-from como_ros.nodes.process import spin
-from como_ros.nodes.shared_memory import own_port
+from como_ros.nodes.spinning import Spinning
 from como_ros.nodes.station import ASK_AGAIN_S, REPEATABLE
 from como_ros.nodes.wiring import heard_profile, message_class, profile
 
@@ -55,21 +50,15 @@ class Stalls:
         self._end.set()
 
 
-class Probe:
+class Probe(Spinning):
     """Listens, speaks and calls services; every message is kept with its time of arrival."""
 
     def __init__(self, by_network: bool = False) -> None:
-        self.context = rclpy.Context()
-        with own_port(by_network):  # found as soon as the nodes find each other
-            self.context.init(domain_id=int(os.environ["ROS_DOMAIN_ID"]))
-            self.node = Node("probe", context=self.context)
+        super().__init__("probe", by_network)
+        self.node, self.context = self._node, self._context
         self.stalls = Stalls()
         self.heard: dict[str, list[tuple[float, Any]]] = {}
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=spin, args=(self._executor, self._stopping), daemon=True)
-        self._thread.start()
+        self.__enter__()
 
     def listen(self, topic: str) -> list[tuple[float, Any]]:
         kept = self.heard.setdefault(topic, [])
@@ -114,16 +103,8 @@ class Probe:
         return answer
 
     def close(self) -> None:
-        """A test that was over stood still for ever here, where Fast DDS had locked itself; see pulse."""
         self.stalls.close()
-        self._stopping.set()
-        self._executor.shutdown()
-        self._thread.join(timeout=5)
-        if pulse.runs():
-            self.node.destroy_node()
-            self.context.try_shutdown()
-        else:
-            pulse.abandon(self)
+        self.__exit__(None, None, None)
 
 
 def children() -> set[str]:
