@@ -24,6 +24,7 @@ import numpy as np
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
+from rclpy.task import Future
 from std_msgs.msg import String
 
 from como_ros import wire
@@ -95,7 +96,7 @@ class ConsoleNode(Node):
         self._refused = Refused(self)
         self._listen()
         self._instruction = publisher(self, "/policy/instruction")
-        self._ending = threading.Event()
+        self._ending = Future[None]()
         self._driver = self._drive() if config.device else None
         self._serve(secret)
         HealthReporter(self, self._report)
@@ -211,7 +212,7 @@ class ConsoleNode(Node):
 
     # The browser's hand ------------------------------------------------------------------------------
 
-    def _drive(self) -> tuple[TeleopNode, SingleThreadedExecutor, threading.Thread]:
+    def _drive(self) -> tuple[TeleopNode, threading.Thread]:
         """The teleop node in a thread of its own: a slow picture does not delay the deadman."""
         node = TeleopNode(HandDevice(self._open_hand))
         executor = SingleThreadedExecutor()
@@ -219,7 +220,7 @@ class ConsoleNode(Node):
         ends = (executor, self._ending)
         thread = threading.Thread(target=_spin_before_others, args=ends, name="teleop", daemon=True)
         thread.start()
-        return node, executor, thread
+        return node, thread
 
     def _open_hand(self) -> Hand:
         if self._config.device == "guiding":
@@ -258,9 +259,8 @@ class ConsoleNode(Node):
         self._hand.let_go()
         self._web.call_soon_threadsafe(self._web.stop)
         if self._driver is not None:
-            node, executor, thread = self._driver
-            self._ending.set()
-            executor.shutdown()
+            node, thread = self._driver
+            self._ending.set_result(None)
             thread.join(timeout=5)
             node.destroy_node()
         self._shelf.close()
@@ -269,7 +269,7 @@ class ConsoleNode(Node):
         super().destroy_node()
 
 
-def _spin_before_others(executor: SingleThreadedExecutor, ending: threading.Event) -> None:
+def _spin_before_others(executor: SingleThreadedExecutor, ending: Future[None]) -> None:
     run_before_others(PRIORITY)
     spin(executor, ending)
 

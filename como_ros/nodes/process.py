@@ -13,6 +13,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_core
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 from como_ros.errors import ComoError
 from como_ros.nodes.pulse import end_when_it_stands
@@ -52,8 +53,8 @@ def run_node(
             node = make()
         executor = executor_class()
         executor.add_node(node)
-        stopping = threading.Event()
-        threading.Thread(target=_stop_on_signal, args=(told, executor, stopping), daemon=True).start()
+        stopping = Future[None]()
+        threading.Thread(target=_stop_on_signal, args=(told, stopping), daemon=True).start()
         begun = True
         spin(executor, stopping)
     except ExternalShutdownException:
@@ -85,19 +86,15 @@ def _watch_signals() -> socket.socket:
     return told
 
 
-def _stop_on_signal(told: socket.socket, executor: Executor, stopping: threading.Event) -> None:
+def _stop_on_signal(told: socket.socket, stopping: Future[None]) -> None:
     told.recv(1)
-    stopping.set()
-    executor.shutdown()
+    stopping.set_result(None)
 
 
-def spin(executor: Executor, stopping: threading.Event) -> None:
-    """Until the executor is shut down, `stopping` having been set before.
+def spin(executor: Executor, stopping: Future[None]) -> None:
+    """Until `stopping` is done, which any thread may see to.
 
-    rclpy stumbles over that just as it takes up a callback: what it would wake is gone by then.
+    An executor that is shut down by another thread stumbles over the callback that it has just taken up.
     """
-    try:
-        executor.spin()
-    except rclpy_core.InvalidHandle:
-        if not stopping.is_set():
-            raise
+    executor.spin_until_future_complete(stopping)
+    executor.shutdown()

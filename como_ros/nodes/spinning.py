@@ -9,6 +9,7 @@ from typing import Self
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 
 from como_ros.nodes import pulse
 from como_ros.nodes.process import spin
@@ -24,11 +25,10 @@ class Spinning:
         with own_port(by_network):
             self._context.init(domain_id=domain_id())
             self._node = Node(name, context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._stopping = threading.Event()
-        ends = (self._executor, self._stopping)
-        self._thread = threading.Thread(target=spin, args=ends, name=name, daemon=True)
+        executor = SingleThreadedExecutor(context=self._context)
+        executor.add_node(self._node)
+        self._stopping = Future[None]()
+        self._thread = threading.Thread(target=spin, args=(executor, self._stopping), name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -37,8 +37,7 @@ class Spinning:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
-        self._executor.shutdown()
+        self._stopping.set_result(None)
         self._thread.join(timeout=5.0)
         if not pulse.runs():
             pulse.abandon(self)
