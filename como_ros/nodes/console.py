@@ -42,10 +42,11 @@ from como_ros.drivers.teleop_hand import HandDevice
 from como_ros.errors import ComoError
 from como_ros.nodes.asking import Asking
 from como_ros.nodes.health import Health, HealthReporter
+from como_ros.nodes.pacing import PacedExecutor
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node, spin
 from como_ros.nodes.teleop import PRIORITY, TeleopNode
-from como_ros.nodes.wiring import Refused, every, message_class, newest, publisher, subscription
+from como_ros.nodes.wiring import Newest, Refused, every, message_class, publisher, subscription
 from policies.spaces import CAMERAS
 
 BUTTONS = SERVICES | {"policy": "/supervisor/policy", "recover": "/arm/recover"}
@@ -106,8 +107,8 @@ class ConsoleNode(Node):
     # Listening ---------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        for topic, act in (("/arm/joint_states", self._on_joints), ("/arm/ee_pose", self._on_pose)):
-            newest(self, topic, self._refused.guard(topic, act))
+        shown = (("/arm/joint_states", self._on_joints), ("/arm/ee_pose", self._on_pose))
+        self._newest = [Newest(self, topic, self._refused.guard(topic, act)) for topic, act in shown]
         for topic, act in (
             ("/arm/command/chunk", self._on_chunk),
             ("/policy/instruction", self._on_instruction),
@@ -153,7 +154,11 @@ class ConsoleNode(Node):
     # Showing -----------------------------------------------------------------------------------------
 
     def _show_arm(self) -> None:
-        if not self._scene.watched or self._arm is None or self._ee_pose7 is None:
+        if not self._scene.watched:
+            return
+        for topic in self._newest:
+            topic.hear()
+        if self._arm is None or self._ee_pose7 is None:
             return
         self._scene.show_arm(*self._arm)
         if self._state != TELEOP or not self._hand.pulls:
@@ -275,7 +280,7 @@ def _spin_before_others(executor: SingleThreadedExecutor, ending: Future[None]) 
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_node(ConsoleNode, argv)
+    return run_node(ConsoleNode, argv, PacedExecutor)
 
 
 if __name__ == "__main__":

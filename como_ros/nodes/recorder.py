@@ -25,6 +25,7 @@ from como_ros.drivers.priority import prefer
 from como_ros.errors import require_between
 from como_ros.lab.client import LabClient
 from como_ros.nodes.health import Health, HealthReporter
+from como_ros.nodes.pacing import PacedExecutor
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
 from como_ros.nodes.wiring import every, message_class, profile, publisher, trigger
@@ -311,7 +312,7 @@ def _text_of(file: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     prefer(NICENESS)
-    return run_node(RecorderNode, argv)
+    return run_node(RecorderNode, argv, PacedExecutor)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from como_ros.nodes.asking import Asking
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node
-from como_ros.nodes.wiring import Refused, every, newest, publisher, subscription
+from como_ros.nodes.wiring import Newest, Refused, every, publisher, subscription
 
 FAILED, WAITS = "device failed", "waiting"
 PRIORITY = 4
@@ -84,7 +84,8 @@ class TeleopNode(Node):
         self._deadman_out = publisher(self, "/teleop/deadman")
         subscription(self, "/supervisor/state", self._on_state)
         self._malformed = Refused(self)
-        newest(self, "/arm/ee_pose", self._malformed.guard("/arm/ee_pose", self._on_ee_pose))
+        guarded = self._malformed.guard("/arm/ee_pose", self._on_ee_pose)
+        self._ee_pose = Newest(self, "/arm/ee_pose", guarded)
         HealthReporter(self, self._report)
         self._asking = Asking(self, SERVICES, self._told)
         every(self, 1 / config.rate_hz, self._tick)
@@ -105,6 +106,7 @@ class TeleopNode(Node):
         try:
             for name in sorted(self._device.pressed(), key=lambda name: name != "stop"):
                 self._ask(name)
+            self._ee_pose.hear()
             if self._licence.counts and self._ee_pose7 is not None:
                 self._drive(self._ee_pose7)
             elif self._hampered:
