@@ -113,14 +113,15 @@ class _Stream:
         if hole_s > self.max_age_s or silent_s > max(SILENT_S, self.max_age_s):
             longest_s = max(hole_s, silent_s)
             yield "silent", longest_s, f"silent for {longest_s:.1f} s"
-        if len(self.recent) < ENOUGH or silent_s > WINDOW_S:
+        few = len(self.recent) < ENOUGH
+        if silent_s > WINDOW_S or len(self.recent) < 2 or (few and self.received < ENOUGH):
             return
         if (age_s := self.age_s()) > self.max_age_s:
             yield "late", age_s, f"{age_s:.2f} s late"
         step_s = self.step_s()
         if step_s > SLOW * self.usual_s:
             yield "slow", step_s, f"slow, {1 / step_s:.1f} Hz"
-        elif self.learned and step_s > 0:
+        elif self.learned and step_s > 0 and not few:
             self.usual_s = min(self.usual_s, step_s)
 
 

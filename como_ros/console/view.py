@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policies.spaces import INSTRUCTION_BYTES
+from como_ros.stream_watch import SLOW
+from policies.spaces import INSTRUCTION_BYTES, Contract
 
 SILENT_S = 2.5
 """Every node speaks once a second."""
 STALE_PICTURE_S = 0.7
+SLOWEST_HZ = Contract().action_rate_hz / SLOW
+"""A policy acts that often, and looks before it does."""
 KEPT = 12
 RATE = " Hz"
 
@@ -67,8 +70,10 @@ class Lights:
         for camera, recent in sorted(self._pictures.items()):
             age_s, complained = now_s - recent[-1], f"{camera}:" in said
             lasted_s = recent[-1] - recent[0]
-            rate = f"{(len(recent) - 1) / lasted_s:.0f} Hz" if lasted_s > 0 else "one picture"
-            text = said if complained else rate
+            rate_hz = (len(recent) - 1) / lasted_s if lasted_s > 0 else float("inf")
+            text = said if complained else f"{rate_hz:.0f} Hz" if lasted_s > 0 else "one picture"
+            if not complained and rate_hz < SLOWEST_HZ:
+                complained, text = True, f"slow, {rate_hz:.0f} Hz"
             if age_s > STALE_PICTURE_S:
                 complained, text = True, f"no picture for {age_s:.1f} s"
             rows.append(_light(f"{camera} camera", not complained, text))

@@ -451,6 +451,15 @@ def levels(lights: Lights, now_s: float) -> dict[str, tuple[str, str]]:
     return {row["name"]: (row["level"], row["text"]) for row in lights.rows(now_s)}
 
 
+def test_a_camera_that_crawls_turns_its_light_red():
+    lights = Lights()
+    for i in range(8):
+        lights.picture("front", i * 0.3)
+        lights.picture("wrist", i * 0.1)
+    assert levels(lights, 2.2)["front camera"] == ("bad", "slow, 3 Hz")
+    assert levels(lights, 0.8)["wrist camera"] == ("ok", "10 Hz")
+
+
 def test_a_frozen_camera_turns_its_own_light_red():
     lights = Lights()
     for i in range(10):

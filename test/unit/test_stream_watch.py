@@ -111,6 +111,25 @@ def test_a_camera_that_slows_down_is_named_with_its_rate():
     assert station.first("images/front slow, 5.0 Hz") - begun_s < 1.0
 
 
+@pytest.mark.parametrize("every", [25, 33, 40])
+def test_a_camera_that_crawls_is_slow_and_not_healthy_for_want_of_pictures(every):
+    """Fewer than five pictures a second, none half a second after the last, were judged by nothing."""
+    station = Station()
+    station.run(2.0)
+    begun_s = station.now_s
+    station.run(4.0, every=every)
+    assert station.first(f"images/front slow, {100 / every:.1f} Hz") - begun_s < 1.5
+
+
+def test_a_camera_that_comes_late_or_back_is_not_slow_in_its_first_pictures():
+    station = Station()
+    station.run(2.0, cameras=(WRIST,))
+    station.run(2.0)
+    station.run(1.2, cameras=(WRIST,))
+    station.run(2.0)
+    assert [flag for flag in station.watch.flags if "slow" in flag] == []
+
+
 def test_a_camera_of_30_hz_is_slow_at_15_though_a_policy_could_live_with_it():
     station = Station()
     station.run(3.0, every=3)
