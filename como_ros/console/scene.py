@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import viser
@@ -22,6 +23,9 @@ from como_ros.control.rotations import matrix_from_xyzw, xyzw_from_matrix
 HOST = "127.0.0.1"
 WHITE, GREY, PLAN = (235, 236, 238), (90, 94, 100), (70, 160, 255)
 TABLE_M, TABLE_AT_M = (0.72, 1.1, 0.04), (0.55, 0.0, -0.02)
+LAMP_M = (1.0, 1.0, 2.0)
+PLAIN: dict[str, Any] = {"side": "front", "cast_shadow": False, "receive_shadow": False}
+"""Where there is no GPU every pixel of the arm costs: one lamp, no shadows, no insides."""
 GIZMO_SCALE, PLAN_M = 0.16, 0.006
 STILL = 5e-4
 """Radians, and metres of width, that nobody can see."""
@@ -92,32 +96,23 @@ class Scene:
         scene.set_up_direction("+z")
         scene.world_axes.visible = False
         scene.configure_environment_map(hdri=None)
-        scene.configure_default_lights(cast_shadow=False)
+        scene.configure_default_lights(enabled=False)
         scene.add_light_ambient("/light", intensity=1.2)
+        scene.add_light_directional("/lamp", intensity=2.5, position=LAMP_M)
         scene.add_grid("/floor", 4.0, 4.0, position=(0.5, 0.0, -0.045), cell_color=(70, 74, 80))
         scene.add_box("/table", (128, 110, 90), TABLE_M, position=TABLE_AT_M, cast_shadow=False)
         bodies, finger = meshes()
         self._links = [scene.add_frame(f"/arm/{i}", show_axes=False) for i in range(HAND + 1)]
         for i, (vertices, faces) in enumerate(bodies):
             colour = GREY if i == HAND else WHITE
-            scene.add_mesh_simple(
-                f"/arm/{i}/body", vertices, faces, color=colour, side="double", cast_shadow=False
-            )
+            scene.add_mesh_simple(f"/arm/{i}/body", vertices, faces, color=colour, **PLAIN)
         turns = ((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
         self._fingers = [
-            scene.add_mesh_simple(
-                f"/arm/{HAND}/finger{i}", *finger, color=GREY, side="double", cast_shadow=False, wxyz=turn
-            )
+            scene.add_mesh_simple(f"/arm/{HAND}/finger{i}", *finger, color=GREY, wxyz=turn, **PLAIN)
             for i, turn in enumerate(turns)
         ]
         self._ghost = scene.add_mesh_simple(
-            "/plan/hand",
-            *bodies[HAND],
-            color=PLAN,
-            opacity=0.5,
-            side="double",
-            cast_shadow=False,
-            visible=False,
+            "/plan/hand", *bodies[HAND], color=PLAN, opacity=0.5, visible=False, **PLAIN
         )
 
     def show_arm(self, q: np.ndarray, width_m: float) -> None:

@@ -271,7 +271,9 @@ $("scene").addEventListener("load", () => {
   drawSeldom(inner);
   listenTo(inner);
 });
-$("scene").src = "scene/?fixedDpr=1&websocket=" + encodeURIComponent(`${wsOrigin}/scene?view=${view}`);
+// No finer than the screen, and no finer than this page either: without a GPU every pixel of it costs.
+$("scene").src = `scene/?fixedDpr=${Math.min(1, devicePixelRatio)}&websocket=`
+  + encodeURIComponent(`${wsOrigin}/scene?view=${view}`);
 
 function drawSeldom(inner) {
   // It draws all the time, moved or not, and the arm is told ten times a second. Where drawing is slow, as without
