@@ -11,7 +11,7 @@ EXTRAS := core,ros,console,devices,lab,train,gpu,dev
 # libraries that wheels expect of the system, and a C compiler for the one package without a wheel (evdev)
 DEBIAN := libusb-1.0-0 libegl1 libgl1 libgl1-mesa-dri gcc libc6-dev
 # for the tests alone: the browser that drives the console
-BROWSER := chromium
+BROWSER := chromium-headless-shell
 INPUTS := Makefile constraints.txt setup.py setup.cfg pyproject.toml
 STAMP := $(VENV)/.setup-$(shell cat $(INPUTS) | sha256sum | cut -c1-16)
 TESTS := $(wildcard test/unit test/ros test/lab)
@@ -60,7 +60,7 @@ demo: setup ## the whole graph in the lab with the shipped bundle: success, late
 test: lint browser ## linters, then all tests
 	@$(VENV)/bin/pytest $(TESTS)
 
-browser: setup ## Debian's Chromium, which the test of the console needs and skips without
+browser: setup ## a headless Chromium, which the test of the console needs and skips without
 	@if command -v dpkg-query >/dev/null && ! command -v $(BROWSER) >/dev/null; then
 	  as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo
 	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(BROWSER) >/dev/null \
