@@ -64,7 +64,7 @@ browser: setup ## a headless Chromium, which the test of the console needs and s
 	@if command -v dpkg-query >/dev/null && ! command -v $(BROWSER) >/dev/null; then
 	  as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo
 	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(BROWSER) >/dev/null \
-	    || echo "no $(BROWSER): the test of the console in a browser will be skipped" >&2
+	    || echo "no $(BROWSER): without another Chromium, the test of the console in a browser is skipped" >&2
 	fi
 
 test-unit: setup ## the tests that need no ROS and no GPU
