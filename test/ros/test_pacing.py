@@ -22,7 +22,7 @@ def listener(probe):
     node.destroy_node()
 
 
-def tell_all(probe, node, topics: list[str], period_s: float, times: int) -> None:
+def tell_all(probe, topics: list[str], period_s: float, times: int) -> None:
     """On each topic so often, one after the other."""
     speakers = [probe.node.create_publisher(String, topic, 10) for topic in topics]
     wait_until(lambda: all(speaker.get_subscription_count() for speaker in speakers), "the listener")
@@ -38,6 +38,7 @@ def test_the_newest_message_is_heard_when_asked_for_and_wakes_nobody(probe, list
     executor = SingleThreadedExecutor(context=probe.context)
     executor.add_node(listener)
     speaker = probe.speak("/arm/ee_pose")
+    wait_until(speaker.get_subscription_count, "the listener")
     for i in range(20):
         message = PoseStamped()
         message.pose.position.x = float(i)
@@ -59,7 +60,7 @@ def test_a_paced_executor_does_in_one_round_what_came_since_the_last(probe, list
     executor = PacedExecutor(context=probe.context)
     executor.add_node(listener)
     threading.Thread(target=executor.spin, daemon=True).start()
-    tell_all(probe, listener, topics, 1 / 30, 30)
+    tell_all(probe, topics, 1 / 30, 30)
     wait_until(lambda: len(heard) == 30 * len(topics), "every message")
     executor.shutdown()
     rounds = 1 + np.count_nonzero(np.diff(heard) > ROUND_S / 4)
