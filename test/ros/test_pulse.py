@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ros_probe import wait_until
 
 from como_ros.nodes import pulse
 
@@ -81,9 +82,9 @@ def named(name: bytes, work) -> threading.Event:
 
 def test_a_thread_that_waits_for_ever_stands_still_and_one_that_wakes_does_not():
     awake = named(b"pulse.test.a", lambda done: [time.sleep(0.01) for _ in iter(done.is_set, True)])
-    assert pulse.runs(0.5, "pulse.test")
+    wait_until(lambda: pulse.runs(0.5, "pulse.test"), "the thread to have had a turn")
     stuck = named(b"pulse.test.b", lambda done: done.wait())
-    assert not pulse.runs(0.5, "pulse.test")
+    wait_until(lambda: not pulse.runs(0.5, "pulse.test"), "the thread to have begun to wait")
     counted = pulse.Pulse("pulse.test")
     rounds = []
     for _ in range(4):
