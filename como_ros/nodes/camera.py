@@ -19,6 +19,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from como_ros import wire
+from como_ros.drivers.priority import prefer
 from como_ros.drivers.realsense import Frame, StreamConfig, find_device
 from como_ros.drivers.steady_camera import SteadyCamera
 from como_ros.errors import ComoError, require_between
@@ -31,6 +32,8 @@ from como_ros.nodes.wiring import publisher
 from policies.spaces import CAMERAS
 
 READ_TIMEOUT_S = 0.25
+NICENESS = -10
+"""A picture that is not taken now is missed for good: before the recorder, which may be late."""
 RECENT = 30
 """Frames that rate, age and losses are judged by."""
 LOSSY = 0.2
@@ -247,6 +250,7 @@ def _feed(config: CameraConfig) -> Any:
 
 
 def main(argv: list[str] | None = None) -> int:
+    prefer(NICENESS)
     share_pictures()
     return run_node(CameraNode, argv)
 
