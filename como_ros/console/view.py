@@ -65,19 +65,22 @@ class Lights:
         return _light(name, status.ok, status.message)
 
     def _cameras(self, now_s: float) -> list[dict[str, Any]]:
-        """The camera node names a camera that is not well; one that shows nothing new is not either."""
-        said, rows = self.said("camera"), []
-        for camera, recent in sorted(self._pictures.items()):
-            age_s, complained = now_s - recent[-1], f"{camera}:" in said
-            lasted_s = recent[-1] - recent[0]
-            rate_hz = (len(recent) - 1) / lasted_s if lasted_s > 0 else float("inf")
-            text = said if complained else f"{rate_hz:.0f} Hz" if lasted_s > 0 else "one picture"
-            if not complained and rate_hz < SLOWEST_HZ:
-                complained, text = True, f"slow, {rate_hz:.0f} Hz"
-            if age_s > STALE_PICTURE_S:
-                complained, text = True, f"no picture for {age_s:.1f} s"
-            rows.append(_light(f"{camera} camera", not complained, text))
-        return rows
+        return [
+            _light(f"{camera} camera", *self._camera(camera, recent, now_s))
+            for camera, recent in sorted(self._pictures.items())
+        ]
+
+    def _camera(self, camera: str, recent: list[float], now_s: float) -> tuple[bool, str]:
+        """The camera node names one that is not well; one that shows nothing new or crawls is not either."""
+        age_s, lasted_s, said = now_s - recent[-1], recent[-1] - recent[0], self.said("camera")
+        if age_s > STALE_PICTURE_S:
+            return False, f"no picture for {age_s:.1f} s"
+        if f"{camera}:" in said:
+            return False, said
+        if lasted_s <= 0:
+            return True, "one picture"
+        rate_hz = (len(recent) - 1) / lasted_s
+        return (True, f"{rate_hz:.0f} Hz") if rate_hz >= SLOWEST_HZ else (False, f"slow, {rate_hz:.0f} Hz")
 
     def _streams(self) -> list[dict[str, Any]]:
         if "recorder" not in self._nodes:

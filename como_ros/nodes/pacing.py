@@ -13,7 +13,9 @@ ROUND_S = 0.02
 
 
 class PacedExecutor(SingleThreadedExecutor):
-    """The stamp of a message's arrival stays true: it is the middleware's, not this thread's."""
+    """rclpy hands out one message of a topic a round: where more than fifty come a second, the callback must
+    take those that wait behind its own. The stamp of an arrival is the middleware's and stays true.
+    """
 
     _begun_s = 0.0
 

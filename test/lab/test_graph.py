@@ -33,6 +33,12 @@ def deployment(tmp_path):
     return Deployment(lab=True, bundle=str(bundle), out=str(tmp_path / "episodes"))
 
 
+def asks(station, *services: str) -> None:
+    """For one after the other."""
+    for service in services:
+        station.call(service)
+
+
 def stops_while_it_moves(station, motion) -> tuple[int, float]:
     """When an operator said stop, and how many seconds later the set-point stood.
 
@@ -46,8 +52,7 @@ def stops_while_it_moves(station, motion) -> tuple[int, float]:
         still_ns = int(station.figures("arm")["still_since_ns"])
         if still_ns > stopped_ns:
             return stopped_ns, (still_ns - stopped_ns) / 1e9
-        for service in ("/supervisor/release", "/arm/home", "/supervisor/policy"):
-            station.call(service)
+        asks(station, "/supervisor/release", "/arm/home", "/supervisor/policy")
     raise AssertionError("four times, the arm stood by itself before it was stopped")
 
 
@@ -92,8 +97,7 @@ def moving(deployment, probe) -> Iterator[tuple]:
     """The autonomous graph with its policy driving the arm forward."""
     motion = Motion(probe)
     with graph_up("autonomous", deployment, Path(deployment.out) / "logs") as (running, station):
-        for service in ("/supervisor/release", "/arm/home", "/supervisor/policy"):
-            station.call(service)
+        asks(station, "/supervisor/release", "/arm/home", "/supervisor/policy")
         moves(station, motion)
         time.sleep(0.5)
         yield running, station, motion
@@ -129,8 +133,7 @@ def test_killed_nodes_leave_the_arm_holding_and_come_back_to_an_arm_that_must_be
             assert (station.supervisor_state, station.figures("arm")["mode"]) == ("stopped", "tracking")
             time.sleep(0.5)
             assert motion.speed() < STILL_M_S
-            for service in ("/supervisor/release", "/arm/home", "/supervisor/policy"):
-                station.call(service)
+            asks(station, "/supervisor/release", "/arm/home", "/supervisor/policy")
             moves(station, motion)
 
 
@@ -140,11 +143,9 @@ def test_homing_opens_the_hand_and_a_killed_teleop_leaves_the_arm_holding_and_th
     motion = Motion(probe)
     with graph_up("teleop", deployment, Path(deployment.out) / "logs") as (running, station):
         lab = LabClient(deployment.lab_control)
-        for service in ("/supervisor/release", "/arm/home", "/supervisor/teleop"):
-            station.call(service)
+        asks(station, "/supervisor/release", "/arm/home", "/supervisor/teleop")
         wait_until(lambda: lab.truth()["width"] < 0.05, "the scripted operator to grasp")
-        for service in ("/supervisor/stop", "/supervisor/release", "/arm/home"):
-            station.call(service)
+        asks(station, "/supervisor/stop", "/supervisor/release", "/arm/home")
         wait_until(lambda: lab.truth()["width"] > 0.075, "the hand to open")
         lab.close()
         station.call("/supervisor/teleop")
@@ -161,8 +162,7 @@ def test_an_inference_that_raises_stops_the_run_and_leaves_the_arm_holding(probe
     states = probe.listen("/supervisor/state")
     motion = Motion(probe)
     with graph_up("autonomous", deployment, Path(deployment.out) / "logs") as (_, station):
-        for service in ("/supervisor/release", "/arm/home", "/supervisor/policy"):
-            station.call(service)
+        asks(station, "/supervisor/release", "/arm/home", "/supervisor/policy")
         wait_until(lambda: motion.speed() > 0.04, "the arm to move")
         wait_until(lambda: station.supervisor_state == "stopped", "the stop")
         assert "inference failed" in station.message("policy")
@@ -220,8 +220,7 @@ def test_frozen_cameras_stop_the_arm_until_they_see_again_and_a_stop_until_it_is
         lab.fault("camera_freeze", False)
         lab.close()
         wait_until(lambda: station.message("policy") == "running", "the policy to go on")
-        for service in ("/supervisor/stop", "/supervisor/release", "/arm/home", "/supervisor/policy"):
-            station.call(service)
+        asks(station, "/supervisor/stop", "/supervisor/release", "/arm/home", "/supervisor/policy")
         stopped_ns, still_s = stops_while_it_moves(station, motion)
         assert still_s < 0.2 + motion.stalls.after(stopped_ns)
         motion.stops_within(0.2, stopped_ns, reaction, "stop, arm")

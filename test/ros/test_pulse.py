@@ -82,7 +82,7 @@ def named(name: bytes, work) -> threading.Event:
 
 def test_a_thread_that_waits_for_ever_stands_still_and_one_that_wakes_does_not():
     awake = named(b"pulse.test.a", lambda done: [time.sleep(0.01) for _ in iter(done.is_set, True)])
-    wait_until(lambda: pulse.runs(0.5, "pulse.test"), "the thread to have had a turn")
+    assert pulse.runs(name="pulse.test")
     stuck = named(b"pulse.test.b", lambda done: done.wait())
     wait_until(lambda: not pulse.runs(0.5, "pulse.test"), "the thread to have begun to wait")
     counted = pulse.Pulse("pulse.test")
