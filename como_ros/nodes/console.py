@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from rclpy.task import Future
@@ -42,6 +41,7 @@ from como_ros.drivers.teleop_hand import HandDevice
 from como_ros.errors import ComoError
 from como_ros.nodes.asking import Asking
 from como_ros.nodes.health import Health, HealthReporter
+from como_ros.nodes.lean_executor import LeanExecutor
 from como_ros.nodes.pacing import PacedExecutor
 from como_ros.nodes.params import declare_config
 from como_ros.nodes.process import run_node, spin
@@ -220,7 +220,7 @@ class ConsoleNode(Node):
     def _drive(self) -> tuple[TeleopNode, threading.Thread]:
         """The teleop node in a thread of its own: a slow picture does not delay the deadman."""
         node = TeleopNode(HandDevice(self._open_hand))
-        executor = SingleThreadedExecutor()
+        executor = LeanExecutor()
         executor.add_node(node)
         ends = (executor, self._ending)
         thread = threading.Thread(target=_spin_before_others, args=ends, name="teleop", daemon=True)
@@ -274,7 +274,7 @@ class ConsoleNode(Node):
         super().destroy_node()
 
 
-def _spin_before_others(executor: SingleThreadedExecutor, ending: Future[None]) -> None:
+def _spin_before_others(executor: LeanExecutor, ending: Future[None]) -> None:
     run_before_others(PRIORITY)
     spin(executor, ending)
 

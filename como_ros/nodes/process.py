@@ -9,13 +9,14 @@ import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_core
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from como_ros.errors import ComoError
+from como_ros.nodes.lean_executor import LeanExecutor
 from como_ros.nodes.pulse import end_when_it_stands
 from como_ros.nodes.shared_memory import own_port
 from policies.spaces import ContractError
@@ -30,7 +31,7 @@ _KEPT: list[socket.socket] = []
 def run_node(
     make: Callable[[], Node],
     argv: Sequence[str] | None = None,
-    executor_class: Callable[[], Executor] = SingleThreadedExecutor,
+    executor_class: Callable[[], Executor] = LeanExecutor,
     by_network: bool = False,
 ) -> int:
     """Make the node and spin it until SIGINT or SIGTERM; a mistake the user can mend gives exit code 2.
@@ -96,5 +97,7 @@ def spin(executor: Executor, stopping: Future[None]) -> None:
 
     An executor that is shut down by another thread stumbles over the callback that it has just taken up.
     """
-    executor.spin_until_future_complete(stopping)
-    executor.shutdown()
+    try:
+        executor.spin_until_future_complete(stopping)
+    finally:
+        executor.shutdown()

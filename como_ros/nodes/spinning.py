@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Self
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
 from como_ros.nodes import pulse
+from como_ros.nodes.lean_executor import LeanExecutor
 from como_ros.nodes.process import spin
 from como_ros.nodes.shared_memory import domain_id, own_port
 
@@ -25,7 +25,7 @@ class Spinning:
         with own_port(by_network):
             self._context.init(domain_id=domain_id())
             self._node = Node(name, context=self._context)
-        executor = SingleThreadedExecutor(context=self._context)
+        executor = LeanExecutor(context=self._context)
         executor.add_node(self._node)
         self._stopping = Future[None]()
         self._thread = threading.Thread(target=spin, args=(executor, self._stopping), name=name, daemon=True)

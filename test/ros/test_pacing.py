@@ -6,12 +6,14 @@ import time
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 from ros_probe import wait_until
 from std_msgs.msg import String
 
+from como_ros.nodes.lean_executor import LeanExecutor
 from como_ros.nodes.pacing import ROUND_S, PacedExecutor
+from como_ros.nodes.process import spin
 from como_ros.nodes.wiring import Newest
 
 
@@ -35,7 +37,7 @@ def tell_all(probe, topics: list[str], period_s: float, times: int) -> None:
 def test_the_newest_message_is_heard_when_asked_for_and_wakes_nobody(probe, listener):
     heard = []
     newest = Newest(listener, "/arm/ee_pose", lambda message: heard.append(message.pose.position.x))
-    executor = SingleThreadedExecutor(context=probe.context)
+    executor = LeanExecutor(context=probe.context)
     executor.add_node(listener)
     speaker = probe.speak("/arm/ee_pose")
     wait_until(speaker.get_subscription_count, "the listener")
@@ -59,10 +61,13 @@ def test_a_paced_executor_does_in_one_round_what_came_since_the_last(probe, list
         listener.create_subscription(String, topic, lambda _: heard.append(time.monotonic()), 10)
     executor = PacedExecutor(context=probe.context)
     executor.add_node(listener)
-    threading.Thread(target=executor.spin, daemon=True).start()
+    stopping = Future()
+    thread = threading.Thread(target=spin, args=(executor, stopping), daemon=True)
+    thread.start()
     tell_all(probe, topics, 1 / 30, 30)
     wait_until(lambda: len(heard) == 30 * len(topics), "every message")
-    executor.shutdown()
+    stopping.set_result(None)
+    thread.join()
     rounds = 1 + np.count_nonzero(np.diff(heard) > ROUND_S / 4)
     assert rounds < len(heard) / 2
     assert rounds < 1.2 * (heard[-1] - heard[0]) / ROUND_S + 1
