@@ -23,6 +23,7 @@ from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 
+from como_ros.drivers.priority import stay_on_one_core
 from como_ros.errors import ComoError
 from como_ros.lab.arm import LabArm, LabConfig
 from como_ros.lab.control import ControlSocket
@@ -93,8 +94,9 @@ def _check(config: LabConfig) -> None:
 
 
 def serve(config: LabConfig, verbose: bool = False) -> None:
-    """Run the lab in this process until SIGINT or SIGTERM."""
+    """Run the lab in this process, on one core of it, until SIGINT or SIGTERM."""
     _check(config)
+    stay_on_one_core()
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(message)s")
     if not verbose:
         logging.getLogger("franka_sim.franka_sim_server").addFilter(_shorten)

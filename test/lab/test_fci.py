@@ -1,5 +1,6 @@
 """The lab's arm through the real protocol: franky on TCP 1337, motion limits and communication enforced."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -51,6 +52,12 @@ def is_smooth(times: list[float]) -> np.ndarray:
     stalled = at[1:][np.diff(at) > 0.03]
     since = at[:, None] - stalled
     return ~((since >= 0) & (since < 0.33)).any(1)
+
+
+def test_the_lab_keeps_to_one_core_and_leaves_the_others_to_what_it_serves(lab):
+    client = LabClient(lab.control)
+    assert len(os.sched_getaffinity(client.status()["pid"])) == 1
+    client.close()
 
 
 def test_a_sine_with_twist_feed_forward_is_followed_within_4_mm(arm):
