@@ -87,6 +87,14 @@ def bench_pace(*, seconds: float = 5.0, rounds: int = 4, json: Json = None) -> N
     _judge_values(run(json, run_bench, seconds, rounds, say)["rows"])
 
 
+@bench.command(name="station")
+def bench_station(*, episodes: int = 10, taken: float = 0.0, seed: int = 0, json: Json = None) -> None:
+    """Whether this machine carries a recording station, also with a share of every core --taken away."""
+    from como_ros.bench_station import run_bench
+
+    _judge_values(run(json, run_bench, episodes, taken, seed, say)["rows"])
+
+
 @bench.command(name="kills")
 def bench_kills(*, rounds: int = 20, seed: int = 0, json: Json = None) -> None:
     """Kill one node after the other while the arm moves: it holds, nothing moves until it is armed again."""

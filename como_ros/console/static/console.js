@@ -276,8 +276,8 @@ $("scene").src = `scene/?fixedDpr=${Math.min(1, devicePixelRatio)}&websocket=`
   + encodeURIComponent(`${wsOrigin}/scene?view=${view}`);
 
 function drawSeldom(inner) {
-  // It draws all the time, moved or not, and the arm is told ten times a second. Where drawing is slow, as without
-  // a GPU, the deadman must not wait for it: a frame rests for twice as long as the last ones took to come.
+  // Left to itself it draws as often as the screen does; the arm is told ten times a second. Where drawing is slow,
+  // as without a GPU, the deadman must not wait: a frame rests for twice as long as the last ones took to come.
   const draw = inner.requestAnimationFrame.bind(inner);
   let took = 0;
   inner.requestAnimationFrame = act => inner.setTimeout(() => {

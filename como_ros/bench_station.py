@@ -1,0 +1,123 @@
+"""`como bench station`: whether this machine carries a whole station, and with how much to spare.
+
+The scripted operator records episodes in the lab, through DDS and the arm's protocol, while a share of every
+core is taken away as a busy neighbour would; each episode must succeed and be healthy.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from como_ros.bench_recorder import cpu_s
+from como_ros.drivers.priority import run_before_others, run_like_others
+from como_ros.episodes import EpisodeLoop
+from como_ros.errors import ComoError, require_between
+from como_ros.gates import at_least, at_most
+from como_ros.graphs import Deployment
+from como_ros.lab.client import LabClient
+from como_ros.up import Running, graph_up
+from policies.spaces import EVALUATION_SEEDS_FROM
+
+TASK = "pick_place"
+TAKERS_PRIORITY = 98
+"""Before all of the station but libfranka's own thread."""
+PERIOD_S = 1e-3
+LEAST_SUCCESSES, LOST_IN_A_ROW = 0.9, 19
+"""Twenty lost cycles in a row stop a robot."""
+
+
+def run_bench(
+    episodes: int = 10,
+    taken: float = 0.0,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Result of `como bench station`."""
+    if not 1 <= episodes <= 1000:
+        raise ComoError(f"--episodes {episodes} is not between 1 and 1000")
+    if not 0 <= seed <= (last := EVALUATION_SEEDS_FROM - episodes):
+        raise ComoError(f"--seed {seed} is not between 0 and {last}; later ones are kept for evaluation")
+    require_between("--taken", taken, 0.0, 0.9)
+    result: dict[str, Any] = {"taken": taken, "episodes": 0, "successes": 0, "per_episode": []}
+    with tempfile.TemporaryDirectory(prefix="como_station_") as folder:
+        deployment = Deployment(lab=True, task=TASK, out=folder, device="scripted")
+        whole = graph_up("teleop", deployment, Path(folder) / "logs", say)
+        with cores_taken(taken), whole as (running, station):
+            begun, before = time.monotonic(), _used(running)
+            EpisodeLoop(station, "teleop", deployment, running.check, say).run(seed, episodes, result)
+            seconds, after = time.monotonic() - begun, _used(running)
+            result["cores"] = {name: (after[name] - before[name]) / seconds for name in running.names}
+            result["control"] = _control(deployment.lab_control)
+        result["problems"] = _problems(Path(folder))
+    for problem in result["problems"]:
+        say(problem)
+    shares = ", ".join(f"{name} {share:.2f}" for name, share in result["cores"].items())
+    say(f"cores that the station takes: {sum(result['cores'].values()):.2f} ({shares})")
+    return result | {"rows": _rows(result)}
+
+
+@contextmanager
+def cores_taken(share: float) -> Iterator[list[int]]:
+    """That share of every core, a part of every millisecond of it; yields the processes that take it."""
+    if share and not run_before_others(TAKERS_PRIORITY):
+        raise ComoError("to take cores away needs root; run without --taken")
+    run_like_others()
+    process = multiprocessing.get_context("spawn").Process
+    cores = os.sched_getaffinity(0) if share else set()
+    takers = [process(target=_take, args=(core, share), daemon=True) for core in cores]
+    for taker in takers:
+        taker.start()
+    try:
+        yield [taker.pid for taker in takers if taker.pid]
+    finally:
+        for taker in takers:
+            taker.kill()
+            taker.join()
+
+
+def _take(core: int, share: float) -> None:
+    os.sched_setaffinity(0, {core})
+    run_before_others(TAKERS_PRIORITY)
+    due = time.monotonic()
+    while True:
+        until = time.monotonic() + share * PERIOD_S
+        while time.monotonic() < until:
+            continue
+        due = max(due + PERIOD_S, until)
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+def _used(running: Running) -> dict[str, float]:
+    """Processor seconds of each process of the graph so far."""
+    return {name: cpu_s(running.pid(name)) for name in running.names}
+
+
+def _control(path: str) -> dict[str, Any]:
+    client = LabClient(path)
+    status = client.status()
+    client.close()
+    return {**status["control"], "realtime_factor": status["realtime_factor"]}
+
+
+def _problems(folder: Path) -> list[str]:
+    """What `como bags check` says, of each episode that is not healthy."""
+    from como_ros.bag_checks import run_check
+
+    rows = run_check(folder)["episodes"]
+    return [f"{Path(row['path']).name}: {'; '.join(row['problems'])}" for row in rows if not row["ok"]]
+
+
+def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    succeeded = result["successes"] / result["episodes"]
+    return [
+        at_least("T1", "share of episodes that succeed", succeeded, LEAST_SUCCESSES),
+        at_most("T2", "episodes that are not healthy", len(result["problems"]), 0),
+        at_most("T3", "control cycles lost in a row", result["control"]["longest_lost_run"], LOST_IN_A_ROW),
+    ]
