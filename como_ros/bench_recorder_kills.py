@@ -18,7 +18,7 @@ from como_ros import bags
 from como_ros.bench_recorder import IMAGE_HZ, READY_S, recorder_up, scratch_folder, senders
 from como_ros.errors import ComoError
 from como_ros.gates import at_least, at_most
-from como_ros.graphs import Deployment, environment
+from como_ros.graphs import SWEEPER, Deployment, Process, environment
 from como_ros.typestore import deserialize
 from como_ros.up import Running
 
@@ -26,6 +26,8 @@ RECORDED_S = (0.7, 2.5)
 """From the first message to the kill; the moment is drawn from this range."""
 ROUND_S = 20.0
 """More than any round takes."""
+FORGOTTEN_S = 4.0
+"""Until the recorder killed before is known to nobody; before that it may hold up the senders."""
 
 
 def run_kills(
@@ -37,7 +39,7 @@ def run_kills(
     rng = np.random.default_rng(0)
     rows = []
     with scratch_folder(out) as folder:
-        processes = senders(folder, rounds * ROUND_S, IMAGE_HZ)
+        processes = [Process("sweeper", SWEEPER), *senders(folder, rounds * ROUND_S, IMAGE_HZ)]
         with Running(processes, folder / "loads", environment(Deployment(lab=True))) as loads:
             loads.start()
             for number in range(rounds):
@@ -64,6 +66,7 @@ def _sentence(number: int, row: dict[str, Any]) -> str:
 
 def _round(folder: Path, recorded_s: float) -> dict[str, Any]:
     with recorder_up(folder) as (running, station):
+        time.sleep(FORGOTTEN_S)
         episode = Path(station.call("/recorder/start").removeprefix("recording "))
         deadline = time.monotonic() + READY_S
         while float(station.figures("recorder").get("messages", 0)) < IMAGE_HZ:

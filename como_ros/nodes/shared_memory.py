@@ -1,12 +1,13 @@
 """How this process speaks Fast DDS: a port that no process had before, found soon, room for pictures.
 
 Fast DDS counts ports upwards, so that a node that was killed and is started again gets the port of the dead
-one. Whoever sends still knows the dead one for 20 s, takes its port in shared memory for abandoned, removes
-it and makes it anew, from several processes and for every message. A living node that opens it meanwhile
-listens to a file that is no longer there: it is seen by everybody and hears nobody.
+one. Whoever sends still knows the dead one for a while, takes its port in shared memory for abandoned,
+removes it and makes it anew, from several processes and for every message. A living node that opens it
+meanwhile listens to a file that is no longer there: it is seen by everybody and hears nobody.
 
 By default a participant says every 3 s that it is there, and a reliable writer says every 3 s what it has
-sent. Where the first word is lost, and on a busy machine it is, a node hears nobody for so long.
+sent. Where the first word is lost, and on a busy machine it is, a node hears nobody for so long. And a dead
+one is known for 20 s; killed with a lock in its hand it holds up all who share memory with it for as long.
 
 And a sender shares half a megabyte by default, less than one VGA picture; of best-effort pictures most are
 then lost between two processes of one machine. Only the sender's setting matters.
@@ -84,6 +85,7 @@ FOUND_SOON = """\
               <period><sec>0</sec><nanosec>50000000</nanosec></period>
             </initialAnnouncements>
             <leaseAnnouncement><sec>0</sec><nanosec>300000000</nanosec></leaseAnnouncement>
+            <leaseDuration><sec>3</sec></leaseDuration>
           </discovery_config>
         </builtin>"""
 REPAIRED_SOON = """\

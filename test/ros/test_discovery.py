@@ -1,4 +1,4 @@
-"""Nodes find each other at once, not when Fast DDS next says that they are there."""
+"""Nodes find each other at once, and forget who was killed, not when Fast DDS gets round to it."""
 
 import threading
 import time
@@ -28,3 +28,11 @@ def test_a_newcomer_hears_the_supervisor_at_once(probe, processes):
     wait_until(lambda: kept, "the supervisor")
     waited_s = [Newcomer(f"newcomer_{k}").heard_after_s("/supervisor/state") for k in range(NEWCOMERS)]
     assert sorted(waited_s)[-2] < SOON_S, waited_s  # one may have met a stall
+
+
+def test_a_killed_node_is_forgotten_within_seconds(probe, processes):
+    """By default after 20 s, in which whoever shares memory with it may stand still."""
+    node, topic = processes.node("supervisor"), "/supervisor/state"
+    wait_until(lambda: probe.node.count_publishers(topic), "the supervisor")
+    node.kill()
+    wait_until(lambda: not probe.node.count_publishers(topic), "its end", timeout_s=8.0)
