@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ TASK = "pick_place"
 TAKERS_PRIORITY = 98
 """Before all of the station but libfranka's own thread."""
 PERIOD_S = 1e-3
+BEGUN_S = 30.0
 LEAST_SUCCESSES, LOST_IN_A_ROW = 0.9, 19
 """Twenty lost cycles in a row stop a robot."""
 
@@ -65,16 +67,22 @@ def run_bench(
 
 @contextmanager
 def cores_taken(share: float) -> Iterator[list[int]]:
-    """That share of every core, a part of every millisecond of it; yields the processes that take it."""
+    """That share of every core, a part of every millisecond of it; yields the processes that take it.
+
+    Only once all of them have begun: each starts an interpreter first, sooner or later.
+    """
     if share and not run_before_others(TAKERS_PRIORITY):
         raise ComoError("to take cores away needs root; run without --taken")
     run_like_others()
-    process = multiprocessing.get_context("spawn").Process
-    cores = os.sched_getaffinity(0) if share else set()
-    takers = [process(target=_take, args=(core, share), daemon=True) for core in cores]
+    spawn = multiprocessing.get_context("spawn")
+    begun = {core: spawn.Event() for core in (os.sched_getaffinity(0) if share else ())}
+    takers = [spawn.Process(target=_take, args=(core, share, begun[core]), daemon=True) for core in begun]
     for taker in takers:
         taker.start()
     try:
+        for core, event in begun.items():
+            if not event.wait(BEGUN_S):
+                raise ComoError(f"core {core} was not taken within {BEGUN_S:g} s; run it on one less busy")
         yield [taker.pid for taker in takers if taker.pid]
     finally:
         for taker in takers:
@@ -82,9 +90,10 @@ def cores_taken(share: float) -> Iterator[list[int]]:
             taker.join()
 
 
-def _take(core: int, share: float) -> None:
+def _take(core: int, share: float, begun: Event) -> None:
     os.sched_setaffinity(0, {core})
     run_before_others(TAKERS_PRIORITY)
+    begun.set()
     due = time.monotonic()
     while True:
         until = time.monotonic() + share * PERIOD_S
