@@ -26,6 +26,8 @@ RECORDED_S = (0.7, 2.5)
 """From the first message to the kill; the moment is drawn from this range."""
 ROUND_S = 20.0
 """More than any round takes."""
+STREAMS = 6
+"""Colour and depth of two cameras, joints and pose."""
 FORGOTTEN_S = 4.0
 """Until the recorder killed before is known to nobody; before that it may hold up the senders."""
 
@@ -50,6 +52,7 @@ def run_kills(
         "rows": [
             at_least("opens", "bags that open", sum(row["opens"] for row in rows), rounds),
             at_most("end", "most seconds a bag ends before the kill", max(row["short_s"] for row in rows), 1),
+            at_most("absent", "streams of which a bag has nothing", sum(row["absent"] for row in rows), 0),
             at_most("holes", "messages missing before a bag's end", sum(row["missing"] for row in rows), 0),
         ],
         "rounds": rounds,
@@ -61,6 +64,7 @@ def _sentence(number: int, row: dict[str, Any]) -> str:
     if not row["opens"]:
         return f"round {number + 1}: {row['error']}"
     told = f"{row['messages']} messages, {row['missing']} missing"
+    told += f", {row['absent']} of {STREAMS} streams absent" if row["absent"] else ""
     return f"round {number + 1}: the bag ends {row['short_s']:.2f} s before the kill, {told}"
 
 
@@ -85,21 +89,24 @@ def _judged(episode: Path, killed_ns: int) -> dict[str, Any]:
         if bags.read_meta(episode).closed or not messages:
             raise ComoError(f"{episode} was closed, or is empty; nobody was killed while recording")
     except ComoError as error:
-        return {"opens": False, "error": str(error), "short_s": float("inf"), "missing": 0, "messages": 0}
+        nothing = {"short_s": float("inf"), "missing": 0, "absent": STREAMS, "messages": 0}
+        return {"opens": False, "error": str(error), **nothing}
     last_ns = max(log_ns for log_ns, _ in messages)
+    numbers = _numbers(raw for _, raw in messages)
     return {
         "opens": True,
         "short_s": (killed_ns - last_ns) / 1e9,
-        "missing": _missing(raw for _, raw in messages),
+        "missing": sum(max(seen) - min(seen) + 1 - len(set(seen)) for seen in numbers.values()),
+        "absent": STREAMS - len(numbers),
         "messages": len(messages),
     }
 
 
-def _missing(messages: Any) -> int:
-    """Numbers left out between the first and the last of each stream."""
+def _numbers(messages: Any) -> dict[str, list[int]]:
+    """What the senders counted, stream by stream."""
     seen: dict[str, list[int]] = {}
     for raw in messages:
         header = getattr(deserialize(raw.cdr, raw.channel.type), "header", None)
         if header is not None and header.frame_id.isdigit():
             seen.setdefault(raw.channel.topic, []).append(int(header.frame_id))
-    return sum(max(found) - min(found) + 1 - len(set(found)) for found in seen.values())
+    return seen
