@@ -31,6 +31,7 @@ from como_ros.drivers.gripper import Hand
 from como_ros.drivers.link import LOOK, LinkWatch
 from como_ros.drivers.mending import Mending
 from como_ros.drivers.pace import Pace, beats
+from como_ros.drivers.priority import like_others_after
 from como_ros.errors import ComoError, require_between
 
 CONNECTING, FAULT = "connecting", "fault"
@@ -221,7 +222,8 @@ class ArmLoop:
             return
         self._try_ns = self._asked_ns = now_ns
         try:
-            self._arm = FrankaArm(self._config.franka)
+            with like_others_after(SILENT_S):
+                self._arm = FrankaArm(self._config.franka)
         except ArmError as error:
             self.mending.fault = str(error)
             return
@@ -285,7 +287,8 @@ class ArmLoop:
         self.hand.halt()
         self._asked_ns = now_ns
         try:
-            self._arm.recover()
+            with like_others_after(SILENT_S):
+                self._arm.recover()
         finally:
             self._asked_ns = 0
         self._take(self._arm, now_ns, rearm=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def run_before_others(level: int) -> bool:
@@ -30,6 +33,30 @@ def stay_on_one_core() -> int:
 def run_like_others() -> None:
     """Give up what this thread inherited, for itself and those it starts."""
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+@contextmanager
+def like_others_after(seconds: float) -> Iterator[None]:
+    """What takes this thread longer in here it goes on with like others, and afterwards is what it was.
+
+    For a library that gives itself the highest priority and may then wait for an answer without sleeping.
+    """
+    thread, was = threading.get_native_id(), []
+
+    def give_up() -> None:
+        was.append((os.sched_getscheduler(thread), os.sched_getparam(thread)))
+        os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        for policy, param in was:
+            os.sched_setscheduler(0, policy, param)
 
 
 def prefer(niceness: int) -> bool:
