@@ -15,7 +15,9 @@ Joints = tuple[float, float, float, float, float, float, float]
 YIELDING_NMS_RAD: Joints = (4.0, 4.0, 4.0, 4.0, 1.5, 1.5, 1.0)
 """Damping of the joints of an arm that a hand guides, its only resistance: what lets go comes to rest."""
 CATCHING_NMS_RAD: Joints = (30.0, 30.0, 30.0, 30.0, 8.0, 8.0, 5.0)
-"""The same of one that is caught in motion: its spring at once would ask joint 5 for too much."""
+CATCHING_NM_RAD: Joints = (200.0, 200.0, 200.0, 200.0, 40.0, 40.0, 20.0)
+"""Of one that is caught in motion, by its joints: the hand's own law at once would ask joints 5 and 6 for
+more than they have."""
 COLLISION_NM, COLLISION_N = 40.0, 40.0
 """External torque of a joint, force and torque of an axis, that stop the robot."""
 CONTACT_NM, CONTACT_N = 20.0, 20.0

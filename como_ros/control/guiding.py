@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from como_ros.control.gains import CATCHING_NMS_RAD
 from como_ros.control.limits import RobotLimits
 from como_ros.control.shield import ShieldConfig
 
@@ -13,6 +14,8 @@ MARGIN_RAD = 0.1
 """Kept from the ends of the joints' ranges."""
 JOINT_SHARE = 0.8
 """Of what the joints' speed may be."""
+CATCHING_SHARE = 0.6
+"""Of what a joint's motor can give; what pushes on needs the rest."""
 OVER_S = 0.03
 """Speed is judged over this time: from one pose to the next it would be mostly noise."""
 
@@ -65,3 +68,9 @@ class Watched:
             allowed = f"{self._fastest_rad_s[joint]:.2f} are allowed"
             return f"joint {joint + 1} was guided at {rates[joint]:.2f} rad/s, {allowed}"
         return ""
+
+
+def catching(dq: np.ndarray, torque_nm: np.ndarray) -> np.ndarray:
+    """Damping that asks no joint at that speed for more than its share."""
+    most = CATCHING_SHARE * torque_nm / np.maximum(np.abs(dq), 1e-3)
+    return np.minimum(CATCHING_NMS_RAD, most)

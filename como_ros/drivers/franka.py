@@ -153,6 +153,10 @@ class FrankaArm:
         """Take control and let the joints be moved: gravity is borne, motion is damped, nothing is held."""
         self._begin(JointImpedanceTracker, stiffness=np.zeros(7), damping=np.array(damping_nms_rad))
 
+    def catch_joints(self, damping_nms_rad: np.ndarray) -> None:
+        """Take control of joints in motion and draw them to where they are."""
+        self._begin(JointImpedanceTracker, stiffness=np.array(gains.CATCHING_NM_RAD), damping=damping_nms_rad)
+
     def _begin(self, kind: Any, **law: Any) -> None:
         self.errors, self.stopped_in = (), ""
         try:

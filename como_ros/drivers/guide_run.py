@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from como_ros.control.gains import CATCHING_NMS_RAD, YIELDING_NMS_RAD
-from como_ros.control.guiding import Watched
+from como_ros.control.guiding import Watched, catching
 from como_ros.control.limits import RobotLimits
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.triage import is_at_rest
@@ -20,8 +20,9 @@ class GuideRun:
     def __init__(self, arm: FrankaArm, limits: RobotLimits, shield: ShieldConfig) -> None:
         state = arm.read()
         self._watched = Watched(limits, shield, state.q, state.pose7[:3])
+        self._torque_nm = np.array(limits.torque)
         self._freely = False
-        self._end_ns = 0
+        self._end_ns, self._caught = 0, state.q
         self._let(arm, freely=True)
 
     def _let(self, arm: FrankaArm, freely: bool) -> None:
@@ -42,12 +43,14 @@ class GuideRun:
         return self._watched.beyond(state.robot_s, state.q, state.pose7[:3])
 
     def end(self, arm: FrankaArm, now_ns: int) -> None:
-        """Catch the arm: its spring comes when it rests."""
-        self._let(arm, freely=False)
+        """Catch the arm, also from somebody who pushes on: the hand's own law comes when it rests."""
+        state = arm.read()
+        arm.catch_joints(catching(state.dq, self._torque_nm))
+        self._caught = state.q
         self._end_ns = now_ns
 
     def rests(self, arm: FrankaArm, now_ns: int) -> bool:
         """Or has had its time."""
+        arm.set_joint_target(self._caught, np.zeros(7))
         state = arm.read()
-        arm.set_joint_target(state.q, np.zeros(7))
         return is_at_rest(state.dq) or now_ns > self._end_ns + CAUGHT_WITHIN_NS

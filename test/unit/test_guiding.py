@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from como_ros.control.guiding import Watched
+from como_ros.control.guiding import Watched, catching
 from como_ros.control.homing import HOME_Q
 from como_ros.control.limits import PANDA
 from como_ros.control.shield import ShieldConfig
@@ -98,3 +98,10 @@ def test_every_new_grip_asks_the_arm_anew_to_yield(times):
         asked += device.pressed()
         device.disengage()
     assert asked == ["guide"] * times
+
+
+def test_a_joint_is_caught_with_all_its_damping_or_with_what_its_motor_can_give():
+    torque_nm, dq = np.array(PANDA.torque), np.array([2.0, 0.0, 0.5, 0.0, -2.0, 1.0, 0.0])
+    damping = catching(dq, torque_nm)
+    assert (np.abs(damping * dq) <= 0.6 * torque_nm + 1e-9).all()
+    np.testing.assert_allclose(damping, [26.1, 30.0, 30.0, 30.0, 3.6, 7.2, 5.0])
