@@ -26,6 +26,9 @@ DISCARDED = "discarded"
 HURRY_NS = 200_000_000
 """Where a message has waited so long, size matters less than time: what waits is lost with this process."""
 
+FILLED = 0.5
+"""Share of the queue from which on the disk is said to be behind: before anything is lost."""
+
 COLOUR_KEYS = tuple(map(image_key, CAMERAS))
 
 Item = tuple[str, int, bytes]
@@ -77,6 +80,13 @@ class Recording:
         """How long the oldest message has been waiting for the disk."""
         with self._change:
             return (time.time_ns() - self._items[0][1]) / 1e9 if self._items else 0.0
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        queued_mb, most_mb = self.queued_bytes / 1e6, self._queue_bytes / 1e6
+        if queued_mb < FILLED * most_mb:
+            return ()
+        return (f"the disk is behind: {queued_mb:.0f} of {most_mb:.0f} MB wait for it",)
 
     def lose(self, topic: str, count: int) -> None:
         """Count messages that never arrived."""

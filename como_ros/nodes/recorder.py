@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from como_ros.bag_writer import INTERRUPTED, BagError, git_hash
 from como_ros.drivers.priority import prefer
 from como_ros.errors import require_between
 from como_ros.lab.client import LabClient
+from como_ros.nodes.answering import Answers
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.pacing import PacedExecutor
 from como_ros.nodes.params import declare_config
@@ -37,12 +39,8 @@ DEPTH = 100
 """Messages a topic may have waiting while this process is held up."""
 WATCH_S = 0.1
 """Between two looks at the streams."""
-FILLED = 0.5
-"""Share of the queue from which on the disk is said to be behind: before anything is lost."""
 NICENESS = -5
 """What is late to be recorded waits in memory, and is lost with this process."""
-AGAIN_S = 4.0
-"""A request repeated so soon is the same one, asked again because its answer was lost on the way."""
 KEPT_AS = {"keep": "kept", "keep_success": "success", "keep_failure": "failure"}
 """Services that end an episode and the outcome they give it; a failure is kept but not learned from."""
 LATCHED = {name for name, topic in wire.TOPICS.items() if topic.qos == "state"}
@@ -87,8 +85,7 @@ class RecorderNode(Node):
         self._shelf = EpisodeShelf(Path(self._config.out), self._config.min_free_gb)
         self._recording: Recording | None = None
         self._failure = ""
-        self._answered: tuple[str, str, float, Recording | None] = ("", "", 0.0, None)
-        """The last request, what it was told, when, and what was recorded from then on."""
+        self._answers = Answers(self._under_way)
         self._latest: dict[str, bytes] = {}
         self._heard: dict[str, Any] = {}
         self._numbering: dict[str, Numbering] = {}
@@ -185,17 +182,16 @@ class RecorderNode(Node):
     # Episodes
 
     def _offer(self, name: str, act: Callable[[], str]) -> None:
-        """Asked twice at once, it is done once and answered twice."""
-
         def answer() -> str:
-            before, told, at_s, recording = self._answered
-            again = before == name and time.monotonic() - at_s < AGAIN_S and recording is self._recording
-            if not again or (recording is not None and recording.error):
-                told = act()
-            self._answered = name, told, time.monotonic(), self._recording
-            return told
+            try:
+                return self._answers.give(name, act)
+            finally:
+                self._publish_state()
 
         trigger(self, f"/recorder/{name}", answer)
+
+    def _under_way(self) -> Recording | None:
+        return None if self._recording is None or self._recording.error else self._recording
 
     def _start(self) -> str:
         if self._recording is not None and not self._given_up():
@@ -214,21 +210,14 @@ class RecorderNode(Node):
         self._complaints = ()
         for topic in LATCHED & set(self._latest):
             self._recording.put(topic, time.time_ns(), self._latest[topic])
-        self._publish_state()
         return f"recording {self._recording.folder}"
 
     def _keep(self, outcome: str) -> str:
-        try:
-            flags = self._watch.flags
-            return f"kept {self._end(outcome)}" + (f", flagged: {'; '.join(flags)}" if flags else "")
-        finally:
-            self._publish_state()
+        flags = self._watch.flags
+        return f"kept {self._end(outcome)}" + (f", flagged: {'; '.join(flags)}" if flags else "")
 
     def _discard(self) -> str:
-        try:
-            return f"moved to {self._shelf.discard(self._given_up() or self._end('discarded'))}"
-        finally:
-            self._publish_state()
+        return f"moved to {self._shelf.discard(self._given_up() or self._end('discarded'))}"
 
     def _given_up(self) -> Path | None:
         """An episode whose writer has failed is over: it stands in nobody's way."""
@@ -268,7 +257,7 @@ class RecorderNode(Node):
         recording = self._recording
         if recording is None:
             return Health(self._status(), ok=not self._failure)
-        complaints = [*self._complaints, *self._disk_complaint(recording)]
+        complaints = [*self._complaints, *recording.complaints]
         figures = {
             "seconds": time.monotonic() - recording.begun_s,
             "messages": recording.received.total(),
@@ -284,22 +273,13 @@ class RecorderNode(Node):
             "; ".join((self._status(), *complaints)), not complaints and not recording.error, figures
         )
 
-    def _disk_complaint(self, recording: Recording) -> list[str]:
-        queued_mb, most_mb = recording.queued_bytes / 1e6, self._config.queue_mb
-        if queued_mb < FILLED * most_mb:
-            return []
-        return [f"the disk is behind: {queued_mb:.0f} of {most_mb} MB wait for it"]
-
 
 def _seed(control: str) -> dict[str, str]:
     """What the lab's things lie by; nothing on a robot."""
     if not control:
         return {}
-    lab = LabClient(control)
-    try:
+    with closing(LabClient(control)) as lab:
         return {"seed": str(lab.status()["seed"])}
-    finally:
-        lab.close()
 
 
 def _text_of(file: str) -> str:

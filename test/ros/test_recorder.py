@@ -13,7 +13,7 @@ from std_msgs.msg import String
 
 from como_ros import bags
 from como_ros.bag_checks import check_episode
-from como_ros.nodes.recorder import AGAIN_S
+from como_ros.nodes.answering import AGAIN_S
 from como_ros.nodes.station import Station
 
 TRAFFIC = str(Path(__file__).parents[1] / "ros_traffic.py")

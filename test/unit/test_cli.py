@@ -57,7 +57,9 @@ def test_a_missing_input_is_named_before_anything_is_made(line, tmp_path):
 
 
 def test_every_verb_that_reads_a_path_is_tried_above():
-    sources = [(ROOT / "como_ros" / name).read_text() for name in ("cli.py", "cli_learning.py")]
+    sources = [
+        (ROOT / "como_ros" / name).read_text() for name in ("cli.py", "cli_bags.py", "cli_learning.py")
+    ]
     assert "".join(sources).count(" must_exist(") == len(MISSING)
 
 

@@ -59,6 +59,7 @@ LAYERS = {
     "como_ros.bench_servo": Layer(("como_ros", "policies"), (*OFF_THE_ROBOT, "como_ros.cli")),
     "como_ros.cli": Layer(OURS),
     "como_ros.cli_learning": Layer(OURS),
+    "como_ros.cli_bags": Layer(OURS),
     "como_ros.cli_bench": Layer(OURS),
 }
 # inside como_ros imports go downwards only
@@ -87,6 +88,7 @@ HEIGHTS = {
     "como_ros.bench_station": 8,
     "como_ros.bench_servo": 8,
     "como_ros.cli_learning": 8,
+    "como_ros.cli_bags": 8,
     "como_ros.cli_bench": 8,
     "como_ros.cli": 9,
 }
