@@ -149,13 +149,14 @@ class FrankaArm:
             damping=np.array(HOMING_DAMPING),
         )
 
-    def yield_joints(self, damping_nms_rad: gains.Joints = gains.YIELDING_NMS_RAD) -> None:
+    def yield_joints(self, damping_nms_rad: np.ndarray) -> None:
         """Take control and let the joints be moved: gravity is borne, motion is damped, nothing is held."""
-        self._begin(JointImpedanceTracker, stiffness=np.zeros(7), damping=np.array(damping_nms_rad))
+        self._begin(JointImpedanceTracker, stiffness=np.zeros(7), damping=damping_nms_rad)
 
     def catch_joints(self, damping_nms_rad: np.ndarray) -> None:
         """Take control of joints in motion and draw them to where they are."""
-        self._begin(JointImpedanceTracker, stiffness=np.array(gains.CATCHING_NM_RAD), damping=damping_nms_rad)
+        stiffness = np.array(gains.CATCHING_NM_RAD)
+        self._begin(JointImpedanceTracker, stiffness=stiffness, damping=damping_nms_rad)
 
     def _begin(self, kind: Any, **law: Any) -> None:
         self.errors, self.stopped_in = (), ""
@@ -181,8 +182,8 @@ class FrankaArm:
             self._tracker.set_target(Affine(pose7[:3], pose7[3:]), Twist(twist[:3], twist[3:]))
 
     def set_joint_target(self, q: np.ndarray, dq: np.ndarray) -> None:
-        """Needs `track_joints` or `yield_joints`."""
-        assert isinstance(self._tracker, JointImpedanceTracker), "track_joints() first"
+        """Needs `track_joints`, `yield_joints` or `catch_joints`."""
+        assert isinstance(self._tracker, JointImpedanceTracker), "take the joints first"
         with self._as_arm_error("the arm took no joint set-point"):
             self._tracker.set_target(q, dq)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from como_ros.control.gains import CATCHING_NMS_RAD, YIELDING_NMS_RAD
+from como_ros.control.gains import YIELDING_NMS_RAD
 from como_ros.control.guiding import Watched, catching
 from como_ros.control.limits import RobotLimits
 from como_ros.control.shield import ShieldConfig
@@ -23,12 +23,12 @@ class GuideRun:
         self._torque_nm = np.array(limits.torque)
         self._freely = False
         self._end_ns, self._caught = 0, state.q
-        self._let(arm, freely=True)
+        self._let(arm, True, state.dq)
 
-    def _let(self, arm: FrankaArm, freely: bool) -> None:
+    def _let(self, arm: FrankaArm, freely: bool, dq: np.ndarray) -> None:
         """Be moved, or be moved with an effort and come to rest."""
         if freely != self._freely:
-            arm.yield_joints(YIELDING_NMS_RAD if freely else CATCHING_NMS_RAD)
+            arm.yield_joints(np.array(YIELDING_NMS_RAD) if freely else catching(dq, self._torque_nm))
         self._freely = freely
 
     @property
@@ -37,8 +37,8 @@ class GuideRun:
 
     def step(self, arm: FrankaArm, freely: bool) -> str:
         """Pull nowhere, damp what moves; says why it may not go on, or nothing."""
-        self._let(arm, freely)
         state = arm.read()
+        self._let(arm, freely, state.dq)
         arm.set_joint_target(state.q, np.zeros(7))
         return self._watched.beyond(state.robot_s, state.q, state.pose7[:3])
 

@@ -31,6 +31,7 @@ CAMERA_M, LOOKS_AT_M, FOV_RAD = np.array([1.25, 0.75, 0.75]), np.array([0.38, 0.
 """As the scene sets them."""
 ARROW_M = 0.14
 """Along the gizmo's z, which points down, from its middle to its arrow's head, outside its rings."""
+UNHEARD = "The console does not answer"
 TRIES = 4
 """A browser that stalls takes the hand off the deadman; a person holds again, and so does the test."""
 
@@ -122,10 +123,18 @@ class Person:
         return self.browser.text("#supervisor")
 
     def presses(self, button: str, then: str) -> None:
-        """A button, and waits for what the console says of it."""
+        """A button, until it is heard; no slow machine excuses another answer than `then`."""
         until(lambda: not self.browser.js(f"document.querySelector('{button}').disabled"), f"{button}")
+        before = self.told()
         self.browser.click(button)
-        until(lambda: self.browser.text("#told").startswith(then), f"{button} to be answered by {then!r}")
+        until(lambda: self.told() != before or before.startswith(then), f"{button} to be answered")
+        if (told := self.told()).startswith(UNHEARD):
+            self.presses(button, then)
+        elif not told.startswith(then):
+            pytest.fail(f"{button} was answered by {told!r} instead of {then!r}")
+
+    def told(self) -> str:
+        return self.browser.text("#told")
 
     def says(self, words: str) -> None:
         """With a click as slow as a person's: the console tells twice meanwhile what was said before."""

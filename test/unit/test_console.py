@@ -1,14 +1,12 @@
 """The console without ROS: who is let in, when a browser's hand counts, which lights are red."""
 
-import asyncio
 import base64
 import json
 import os
 import shutil
-import threading
 import time
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, RemoteDisconnected
+from http.client import RemoteDisconnected
 from pathlib import Path
 
 import cv2
@@ -19,16 +17,17 @@ pytest.importorskip("viser")
 import msgspec
 import viser
 from bag_messages import CONTRACT, recording, write_episode
+from console_house import House
 from viser import _messages
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from como_ros.bag_checks import KILLED
 from como_ros.bag_writer import EpisodeWriter
-from como_ros.console.gate import SECRET_HEADER, Gate, Request, check_token, refusal
+from como_ros.console.gate import SECRET_HEADER, Request, check_token, refusal
 from como_ros.console.hand import SETTLE_S, SILENT_S, PageHand, WithDeadman, push
-from como_ros.console.page import MAX_WORDS, Orders, Page, plain
-from como_ros.console.scene import HOST, PLAN_M, Scene, hand_at
+from como_ros.console.page import MAX_WORDS, plain
+from como_ros.console.scene import PLAN_M, hand_at
 from como_ros.console.shapes import HAND, plain_meshes
 from como_ros.console.shelf import THUMB_PX, EpisodeList, not_seen, summary
 from como_ros.console.view import STALE_PICTURE_S, Lights, Words, too_long
@@ -103,48 +102,6 @@ def test_beyond_this_machine_a_token_is_demanded():
         check_token("0.0.0.0", "short")
     with pytest.raises(ComoError, match="letters, digits"):
         check_token("127.0.0.1", "correct; horse battery")
-
-
-class House:
-    """Page, 3-D view and gate, as the console node puts them together."""
-
-    def __init__(self, folder, token: str) -> None:
-        self.pressed: list[str] = []
-        self.said: list[str] = []
-        self.log: list[str] = []
-        self.hand = PageHand(lambda: self.scene.gizmo7)
-        self.may_pull, self.seen = self.hand.may_pull, []
-        self.scene = Scene("secret", True, self._asked)
-        orders = Orders(self.pressed.append, self.said.append)
-        self.page = Page(self.hand, orders, frozenset({"start", "stop"}))
-        self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, daemon=True).start()
-        socket = str(folder / "page")
-        gate = Gate(token, "secret", (HOST, self.scene.port), socket, self.log.append)
-        self.run(self.page.listen(socket))
-        self.port = self.run(gate.listen("127.0.0.1", 0)).sockets[0].getsockname()[1]
-
-    def _asked(self, view: str) -> bool:
-        """Notes who was refused."""
-        may = self.may_pull(view)
-        self.seen += [] if may else [view]
-        return may
-
-    def run(self, task):
-        return asyncio.run_coroutine_threadsafe(task, self.loop).result(10)
-
-    def get(self, path: str, **headers: str):
-        client = HTTPConnection("127.0.0.1", self.port, timeout=10)
-        client.request("GET", path, headers=headers)
-        answer = client.getresponse()
-        return answer.status, dict(answer.getheaders()), answer.read()
-
-    def wire(self, path: str = "/wire", **headers: str):
-        return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers=headers)
-
-    def close(self) -> None:
-        self.scene.close()
-        self.loop.call_soon_threadsafe(self.loop.stop)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,6 @@ function connect() {
   wire = new WebSocket(wsOrigin + "/wire");
   wire.onopen = () => {
     document.body.classList.remove("lost");
-    toldNumber = null;
     send({view}); // the 3-D view in this page goes by that name
   };
   wire.binaryType = "arraybuffer";
