@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from como_ros.control.gains import CATCHING_NMS_RAD
+from como_ros.control.gains import CATCHING_NM_RAD, CATCHING_NMS_RAD
 from como_ros.control.limits import RobotLimits
 from como_ros.control.shield import ShieldConfig
 
@@ -14,8 +14,8 @@ MARGIN_RAD = 0.1
 """Kept from the ends of the joints' ranges."""
 JOINT_SHARE = 0.8
 """Of what the joints' speed may be."""
-CATCHING_SHARE = 0.6
-"""Of what a joint's motor can give; what pushes on needs the rest."""
+DAMPING_SHARE, SPRING_SHARE = 0.5, 0.4
+"""Of what a joint's motor can give, for each of the two that catch it."""
 OVER_S = 0.03
 """Speed is judged over this time: from one pose to the next it would be mostly noise."""
 
@@ -72,5 +72,11 @@ class Watched:
 
 def catching(dq: np.ndarray, torque_nm: np.ndarray) -> np.ndarray:
     """Damping that asks no joint at that speed for more than its share."""
-    most = CATCHING_SHARE * torque_nm / np.maximum(np.abs(dq), 1e-3)
+    most = DAMPING_SHARE * torque_nm / np.maximum(np.abs(dq), 1e-3)
     return np.minimum(CATCHING_NMS_RAD, most)
+
+
+def drawn_to(caught: np.ndarray, q: np.ndarray, torque_nm: np.ndarray) -> np.ndarray:
+    """Joints towards those at which the arm was caught, no farther than its share of torque reaches."""
+    reach = SPRING_SHARE * torque_nm / CATCHING_NM_RAD
+    return np.clip(caught, q - reach, q + reach)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from como_ros.control.gains import YIELDING_NMS_RAD
-from como_ros.control.guiding import Watched, catching
+from como_ros.control.guiding import Watched, catching, drawn_to
 from como_ros.control.limits import RobotLimits
 from como_ros.control.shield import ShieldConfig
 from como_ros.control.triage import is_at_rest
 from como_ros.drivers.franka import FrankaArm
 
-CAUGHT_WITHIN_NS = 500_000_000
+CAUGHT_WITHIN_NS = 2_000_000_000
 
 
 class GuideRun:
@@ -51,6 +51,6 @@ class GuideRun:
 
     def rests(self, arm: FrankaArm, now_ns: int) -> bool:
         """Or has had its time."""
-        arm.set_joint_target(self._caught, np.zeros(7))
         state = arm.read()
+        arm.set_joint_target(drawn_to(self._caught, state.q, self._torque_nm), np.zeros(7))
         return is_at_rest(state.dq) or now_ns > self._end_ns + CAUGHT_WITHIN_NS

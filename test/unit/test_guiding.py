@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from como_ros.control.guiding import Watched, catching
+from como_ros.control.gains import CATCHING_NM_RAD
+from como_ros.control.guiding import Watched, catching, drawn_to
 from como_ros.control.homing import HOME_Q
 from como_ros.control.limits import PANDA
 from como_ros.control.shield import ShieldConfig
@@ -100,8 +101,11 @@ def test_every_new_grip_asks_the_arm_anew_to_yield(times):
     assert asked == ["guide"] * times
 
 
-def test_a_joint_is_caught_with_all_its_damping_or_with_what_its_motor_can_give():
+def test_a_joint_is_caught_with_all_its_damping_and_spring_or_with_what_its_motor_can_give():
     torque_nm, dq = np.array(PANDA.torque), np.array([2.0, 0.0, 0.5, 0.0, -2.0, 1.0, 0.0])
     damping = catching(dq, torque_nm)
-    assert (np.abs(damping * dq) <= 0.6 * torque_nm + 1e-9).all()
-    np.testing.assert_allclose(damping, [26.1, 30.0, 30.0, 30.0, 3.6, 7.2, 5.0])
+    np.testing.assert_allclose(damping, [21.75, 30.0, 30.0, 30.0, 3.0, 6.0, 5.0])
+    moved_on = Q + [0.1, 0.0, 0.5, 0.0, -0.5, 0.1, 0.0]
+    pull = CATCHING_NM_RAD * (drawn_to(Q, moved_on, torque_nm) - moved_on)
+    np.testing.assert_allclose(pull, [-20.0, 0.0, -34.8, 0.0, 4.8, -4.0, 0.0], atol=1e-9)
+    assert (np.abs(pull) + np.abs(damping * dq) < torque_nm).all()
