@@ -71,7 +71,7 @@ class Watched:
 
 
 def catching(dq: np.ndarray, torque_nm: np.ndarray) -> np.ndarray:
-    """Damping that asks no joint at that speed for more than its share."""
+    """Damping that asks no joint for more than its share, at the speed at which it is caught."""
     most = DAMPING_SHARE * torque_nm / np.maximum(np.abs(dq), 1e-3)
     return np.minimum(CATCHING_NMS_RAD, most)
 

@@ -26,18 +26,15 @@ from como_ros.control.shield import ShieldConfig
 from como_ros.drivers.answers import Answers
 from como_ros.drivers.braking import brake, brake_joints, catch
 from como_ros.drivers.errands import GUIDING, HOMING, TRACKING, Errands
-from como_ros.drivers.franka import ASLEEP, ArmError, ArmState, FrankaArm, FrankaConfig
+from como_ros.drivers.franka import ASLEEP, SILENT_S, ArmError, ArmState, FrankaArm, FrankaConfig
 from como_ros.drivers.gripper import Hand
 from como_ros.drivers.link import LOOK, LinkWatch
 from como_ros.drivers.mending import Mending
 from como_ros.drivers.pace import Pace, beats
-from como_ros.drivers.priority import like_others_after
 from como_ros.errors import ComoError, require_between
 
 CONNECTING, FAULT = "connecting", "fault"
 RECONNECT_NS = 1_000_000_000
-SILENT_S = 2.0
-"""An arm that is there answers sooner."""
 CLOSES_S = 5.0
 
 
@@ -187,7 +184,7 @@ class ArmLoop:
         if mode == HOMING:
             brake_joints(arm)
         elif mode == GUIDING:
-            catch(arm)
+            catch(arm, self._limits)
         elif mode == TRACKING and self.servo is not None:
             brake(arm, self.servo, self._config.rate_hz)
 
@@ -222,8 +219,7 @@ class ArmLoop:
             return
         self._try_ns = self._asked_ns = now_ns
         try:
-            with like_others_after(SILENT_S):
-                self._arm = FrankaArm(self._config.franka)
+            self._arm = FrankaArm(self._config.franka)
         except ArmError as error:
             self.mending.fault = str(error)
             return
@@ -287,8 +283,7 @@ class ArmLoop:
         self.hand.halt()
         self._asked_ns = now_ns
         try:
-            with like_others_after(SILENT_S):
-                self._arm.recover()
+            self._arm.recover()
         finally:
             self._asked_ns = 0
         self._take(self._arm, now_ns, rearm=True)

@@ -6,11 +6,14 @@ import time
 
 import numpy as np
 
+from como_ros.control.guiding import catching, drawn_to
+from como_ros.control.limits import RobotLimits
 from como_ros.control.servo import Servo
 from como_ros.drivers.franka import FrankaArm
 
 BRAKE_S = 0.15
 """The servo's own braking and the spring's settling."""
+CATCH_HZ = 200
 
 
 def brake(arm: FrankaArm, servo: Servo, rate_hz: float) -> None:
@@ -28,7 +31,10 @@ def brake_joints(arm: FrankaArm) -> None:
     time.sleep(BRAKE_S)
 
 
-def catch(arm: FrankaArm) -> None:
-    """The same of an arm that yields: hold it where it is."""
-    arm.track()
-    time.sleep(BRAKE_S)
+def catch(arm: FrankaArm, limits: RobotLimits) -> None:
+    """The same of an arm that yields: hold its joints where they are."""
+    caught, torque_nm = arm.read(), np.array(limits.torque)
+    arm.catch_joints(catching(caught.dq, torque_nm))
+    for _ in range(round(BRAKE_S * CATCH_HZ)):
+        arm.set_joint_target(drawn_to(caught.q, arm.read().q, torque_nm), np.zeros(7))
+        time.sleep(1 / CATCH_HZ)

@@ -36,6 +36,7 @@ from franky import Exception as FrankyException
 from como_ros.control import gains
 from como_ros.control.homing import HOME_Q
 from como_ros.drivers.arm_setup import ArmError, FrankaConfig, configure
+from como_ros.drivers.priority import like_others_after
 
 FRANKY_ERRORS = (
     FrankyException,
@@ -47,6 +48,8 @@ FRANKY_ERRORS = (
 )
 HUNG_UP = ("interrupted", "reset by peer")
 """What libfranka says of a robot that answers and leaves at once."""
+SILENT_S = 2.0
+"""An arm that is there answers sooner."""
 ASLEEP = "is it switched on, unlocked, FCI activated?"
 
 HOMING_STIFFNESS = (200.0, 200.0, 200.0, 200.0, 80.0, 80.0, 40.0)
@@ -98,11 +101,12 @@ class FrankaArm:
         self._tracker: CartesianImpedanceTracker | JointImpedanceTracker | None = None
         self._configured = False
         try:
-            self._robot = Robot(
-                config.host,
-                realtime_config=RealtimeConfig.Enforce if config.realtime else RealtimeConfig.Ignore,
-            )
-            self._configure()
+            with like_others_after(SILENT_S):
+                self._robot = Robot(
+                    config.host,
+                    realtime_config=RealtimeConfig.Enforce if config.realtime else RealtimeConfig.Ignore,
+                )
+                self._configure()
         except FRANKY_ERRORS as error:
             raise ArmError(_unreachable(config, error)) from error
 
@@ -222,7 +226,9 @@ class FrankaArm:
         try:
             if mode == RobotMode.UserStopped:
                 raise ArmError("the user stop is pressed; release it, then recover")
-            if self._robot.recover_from_errors():
+            with like_others_after(SILENT_S):
+                recovered = self._robot.recover_from_errors()
+            if recovered:
                 if not self._configured:  # the last connection ended on the way
                     self._configure()
                 return

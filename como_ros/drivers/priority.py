@@ -39,24 +39,27 @@ def run_like_others() -> None:
 def like_others_after(seconds: float) -> Iterator[None]:
     """What takes this thread longer in here it goes on with like others, and afterwards is what it was.
 
-    For a library that gives itself the highest priority and may then wait for an answer without sleeping.
+    For a library that gives itself the highest priority, sooner or later, and may then wait for an answer
+    without sleeping.
     """
-    thread, was = threading.get_native_id(), []
+    thread, over = threading.get_native_id(), threading.Event()
+    was: list[tuple[int, os.sched_param]] = []
 
     def give_up() -> None:
-        was.append((os.sched_getscheduler(thread), os.sched_getparam(thread)))
-        os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+        while not over.wait(seconds):
+            if (policy := os.sched_getscheduler(thread)) != os.SCHED_OTHER:
+                was[:] = [(policy, os.sched_getparam(thread))]
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
-    timer = threading.Timer(seconds, give_up)
-    timer.daemon = True
-    timer.start()
+    watch = threading.Thread(target=give_up, name="priority", daemon=True)
+    watch.start()
     try:
         yield
     finally:
-        timer.cancel()
-        timer.join()
-        for policy, param in was:
-            os.sched_setscheduler(0, policy, param)
+        over.set()
+        watch.join()
+        if was and os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, *was[0])
 
 
 def prefer(niceness: int) -> bool:
