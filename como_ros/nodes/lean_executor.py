@@ -122,27 +122,32 @@ class LeanExecutor(SingleThreadedExecutor):
         """One callback, waited for where the last round has left none."""
         seconds = getattr(timeout_sec, "timeout", timeout_sec)
         ends_ns = None if seconds is None or seconds < 0 else time.monotonic_ns() + round(seconds * 1e9)
+        looked = False
         while not self._is_shutdown and not wait_condition():
             self._go_on()
             for kind, entity, node in self._ready:
                 if entity in getattr(node, LISTS[kind]):  # not destroyed by one before it
                     self._act(kind, getattr(self, f"_take_{kind}")(entity))
                     return
-            if ends_ns is not None and time.monotonic_ns() > ends_ns:
+            if looked and ends_ns is not None and time.monotonic_ns() > ends_ns:
                 return
-            self._ready = self._round(ends_ns)
+            self._ready, looked = self._round(ends_ns), True
 
     def _go_on(self) -> None:
         """What waits for an answer, and what an answer has set off."""
         with self._tasks_lock:
             tasks = [task for task, *_ in self._tasks]
-        for task in tasks:
-            task()
-            if task.done():
-                task.result()
-        if tasks:
-            with self._tasks_lock:
-                self._tasks = [left for left in self._tasks if not (left[0].done() or left[0].cancelled())]
+        try:
+            for task in tasks:
+                task()
+                if task.done():
+                    task.result()
+        finally:
+            if tasks:
+                with self._tasks_lock:
+                    self._tasks = [
+                        left for left in self._tasks if not (left[0].done() or left[0].cancelled())
+                    ]
 
     def _round(self, ends_ns: int | None) -> Iterator[tuple[str, Any, Node]]:
         """Wait until something is ready."""

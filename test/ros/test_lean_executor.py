@@ -168,6 +168,34 @@ def test_one_turn_ends_by_its_time(probe, node):
     executor.shutdown()
 
 
+def test_a_turn_without_time_does_what_is_ready(probe, node):
+    """It looked at its time first, and then at nothing."""
+    beats, executor = [], LeanExecutor(context=probe.context)
+    executor.add_node(node)
+    node.create_timer(0.01, lambda: beats.append(1))
+    for _ in range(50):
+        executor.spin_once(timeout_sec=0.0)
+        time.sleep(0.01)
+    executor.shutdown()
+    assert len(beats) > 10
+
+
+def test_a_service_that_raised_is_over(probe, node):
+    """Whoever caught what it raised and spun on got the same again at every turn."""
+    executor = LeanExecutor(context=probe.context)
+    executor.add_node(node)
+
+    def fail(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        raise RuntimeError("out of order")
+
+    node.create_service(Trigger, "/asked", fail)
+    ask(probe, "/asked")
+    with pytest.raises(RuntimeError, match="out of order"):
+        executor.spin_until_future_complete(Future(), timeout_sec=10)
+    executor.spin_once(timeout_sec=0.1)
+    executor.shutdown()
+
+
 def test_a_wake_costs_at_most_three_quarters_of_rclpys_own(probe, node):
     """Measured side by side, five times each in turn; on two busy cores it is less than half."""
     beats = []
