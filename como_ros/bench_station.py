@@ -1,7 +1,7 @@
 """`como bench station`: whether this machine carries a whole station, and with how much to spare.
 
 The scripted operator records episodes in the lab, through DDS and the arm's protocol, while a share of every
-core is taken away as a busy neighbour would; each episode must succeed and be healthy.
+core is taken away as a busy neighbour would; nine of ten must succeed, all must be healthy.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ TAKERS_PRIORITY = 98
 """Before all of the station but libfranka's own thread."""
 PERIOD_S = 1e-3
 BEGUN_S = 30.0
-LEAST_SUCCESSES, LOST_IN_A_ROW = 0.9, 19
-"""Twenty lost cycles in a row stop a robot."""
+LEAST_SUCCESSES = 0.9
+LOST_IN_A_ROW = 19
+"""Twenty stop a robot."""
 
 
 def run_bench(
@@ -55,7 +56,9 @@ def run_bench(
             begun, before = time.monotonic(), _used(running)
             EpisodeLoop(station, "teleop", deployment, running.check, say).run(seed, episodes, result)
             seconds, after = time.monotonic() - begun, _used(running)
-            result["cores"] = {name: (after[name] - before[name]) / seconds for name in running.names}
+            steady = [name for name in running.names if after[name][0] == before[name][0]]
+            result["restarted"] = sorted(set(running.names) - set(steady))
+            result["cores"] = {name: (after[name][1] - before[name][1]) / seconds for name in steady}
             result["control"] = _control(deployment.lab_control)
         result["problems"] = _problems(Path(folder))
     for problem in result["problems"]:
@@ -77,25 +80,26 @@ def cores_taken(share: float) -> Iterator[list[int]]:
     spawn = multiprocessing.get_context("spawn")
     begun = {core: spawn.Event() for core in (os.sched_getaffinity(0) if share else ())}
     takers = [spawn.Process(target=_take, args=(core, share, begun[core]), daemon=True) for core in begun]
-    for taker in takers:
-        taker.start()
     try:
+        for taker in takers:
+            taker.start()
         for core, event in begun.items():
             if not event.wait(BEGUN_S):
                 raise ComoError(f"core {core} was not taken within {BEGUN_S:g} s; run it on one less busy")
         yield [taker.pid for taker in takers if taker.pid]
     finally:
         for taker in takers:
-            taker.kill()
-            taker.join()
+            if taker.pid:
+                taker.kill()
+                taker.join()
 
 
 def _take(core: int, share: float, begun: Event) -> None:
     os.sched_setaffinity(0, {core})
     run_before_others(TAKERS_PRIORITY)
     begun.set()
-    due = time.monotonic()
-    while True:
+    due, parent = time.monotonic(), os.getppid()
+    while os.getppid() == parent:
         until = time.monotonic() + share * PERIOD_S
         while time.monotonic() < until:
             continue
@@ -103,9 +107,9 @@ def _take(core: int, share: float, begun: Event) -> None:
         time.sleep(max(0.0, due - time.monotonic()))
 
 
-def _used(running: Running) -> dict[str, float]:
-    """Processor seconds of each process of the graph so far."""
-    return {name: cpu_s(running.pid(name)) for name in running.names}
+def _used(running: Running) -> dict[str, tuple[int, float]]:
+    """Number and processor seconds of each process of the graph so far."""
+    return {name: (pid, cpu_s(pid)) for name in running.names if (pid := running.pid(name))}
 
 
 def _control(path: str) -> dict[str, Any]:
@@ -129,4 +133,5 @@ def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
         at_least("T1", "share of episodes that succeed", succeeded, LEAST_SUCCESSES),
         at_most("T2", "episodes that are not healthy", len(result["problems"]), 0),
         at_most("T3", "control cycles lost in a row", result["control"]["longest_lost_run"], LOST_IN_A_ROW),
+        at_most("T4", "nodes that had to be started again", len(result["restarted"]), 0),
     ]
