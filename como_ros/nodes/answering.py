@@ -10,7 +10,7 @@ AGAIN_S = 4.0
 """A request repeated so soon is the same one."""
 
 
-class Answers:
+class Repeats:
     """Asked the same twice at once, it is done once and answered twice.
 
     `state` is what a request changes; where that has changed since, the request is a new one.
@@ -21,7 +21,7 @@ class Answers:
         self._last: tuple[str, str, float, Any] = ("", "", 0.0, None)
         """The last request, what it was told, when, and the state it left."""
 
-    def give(self, name: str, act: Callable[[], str]) -> str:
+    def answer(self, name: str, act: Callable[[], str]) -> str:
         before, told, at_s, left = self._last
         if before != name or time.monotonic() - at_s >= AGAIN_S or left is not self._state():
             told = act()

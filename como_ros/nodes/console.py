@@ -93,7 +93,8 @@ class ConsoleNode(Node):
         self._plan_s, self._plan = 0.0, np.empty((0, 7))
         self._encoded_s = dict.fromkeys(CAMERAS, 0.0)
         self._state = ""
-        self._told: dict[str, Any] = {"n": 0, "text": "", "ok": True}
+        self._told: dict[str, Any] = {"n": time.time_ns() // 1_000_000, "text": "", "ok": True}
+        """By a number that no console before this one has used."""
         self._refused = Refused(self)
         self._listen()
         self._instruction = publisher(self, "/policy/instruction")

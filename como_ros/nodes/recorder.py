@@ -25,7 +25,7 @@ from como_ros.bag_writer import INTERRUPTED, BagError, git_hash
 from como_ros.drivers.priority import prefer
 from como_ros.errors import require_between
 from como_ros.lab.client import LabClient
-from como_ros.nodes.answering import Answers
+from como_ros.nodes.answering import Repeats
 from como_ros.nodes.health import Health, HealthReporter
 from como_ros.nodes.pacing import PacedExecutor
 from como_ros.nodes.params import declare_config
@@ -85,7 +85,7 @@ class RecorderNode(Node):
         self._shelf = EpisodeShelf(Path(self._config.out), self._config.min_free_gb)
         self._recording: Recording | None = None
         self._failure = ""
-        self._answers = Answers(self._under_way)
+        self._repeats = Repeats(self._under_way)
         self._latest: dict[str, bytes] = {}
         self._heard: dict[str, Any] = {}
         self._numbering: dict[str, Numbering] = {}
@@ -184,14 +184,15 @@ class RecorderNode(Node):
     def _offer(self, name: str, act: Callable[[], str]) -> None:
         def answer() -> str:
             try:
-                return self._answers.give(name, act)
+                return self._repeats.answer(name, act)
             finally:
                 self._publish_state()
 
         trigger(self, f"/recorder/{name}", answer)
 
-    def _under_way(self) -> Recording | None:
-        return None if self._recording is None or self._recording.error else self._recording
+    def _under_way(self) -> object:
+        """What is being recorded, or nothing; one that has failed is never the same."""
+        return object() if self._recording is not None and self._recording.error else self._recording
 
     def _start(self) -> str:
         if self._recording is not None and not self._given_up():
