@@ -50,6 +50,8 @@ HUNG_UP = ("interrupted", "reset by peer")
 """What libfranka says of a robot that answers and leaves at once."""
 SILENT_S = 2.0
 """An arm that is there answers sooner."""
+LOOKS, LOOKS_EVERY_S = 5, 0.002
+"""For the reason of an end."""
 ASLEEP = "is it switched on, unlocked, FCI activated?"
 
 HOMING_STIFFNESS = (200.0, 200.0, 200.0, 200.0, 80.0, 80.0, 40.0)
@@ -195,14 +197,16 @@ class FrankaArm:
         """Why the arm is no longer under control, or nothing; ask at least every 50 ms."""
         if self._tracker is None:
             return "not in control"
-        try:
-            self._robot.poll_motion()
-        except FRANKY_ERRORS as error:
-            self._tracker = None
-            self._look_why()
-            return " ".join(str(error).split())
-        if self._robot.is_in_control:
-            return ""
+        for _ in range(LOOKS):
+            try:
+                self._robot.poll_motion()
+            except FRANKY_ERRORS as error:
+                self._tracker = None
+                self._look_why()
+                return " ".join(str(error).split())
+            if self._robot.is_in_control:
+                return ""
+            time.sleep(LOOKS_EVERY_S)  # it ended since it was polled; why is told soon
         self._tracker = None
         return "the motion ended by itself"
 
