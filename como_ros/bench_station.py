@@ -22,6 +22,7 @@ from como_ros.episodes import EpisodeLoop
 from como_ros.errors import ComoError, require_between
 from como_ros.gates import at_least, at_most
 from como_ros.graphs import Deployment
+from como_ros.host_watch import HostWatch, kept
 from como_ros.lab.client import LabClient
 from como_ros.up import Running, graph_up
 from policies.spaces import EVALUATION_SEEDS_FROM
@@ -53,9 +54,10 @@ def run_bench(
         deployment = Deployment(lab=True, task=TASK, out=folder, device="scripted")
         whole = graph_up("teleop", deployment, Path(folder) / "logs", say)
         with cores_taken(taken), whole as (running, station):
-            begun, before = time.monotonic(), _used(running)
+            begun, before, host = time.monotonic(), _used(running), HostWatch()
             EpisodeLoop(station, "teleop", deployment, running.check, say).run(seed, episodes, result)
             seconds, after = time.monotonic() - begun, _used(running)
+            result["host_share"] = host.share()
             steady = [name for name in running.names if after[name][0] == before[name][0]]
             result["restarted"] = sorted(set(running.names) - set(steady))
             result["cores"] = {name: (after[name][1] - before[name][1]) / seconds for name in steady}
@@ -64,7 +66,8 @@ def run_bench(
     for problem in result["problems"]:
         say(problem)
     shares = ", ".join(f"{name} {share:.2f}" for name, share in result["cores"].items())
-    say(f"cores that the station takes: {sum(result['cores'].values()):.2f} ({shares})")
+    taken_by_it = f"{sum(result['cores'].values()):.2f} ({shares}){kept(result['host_share'])}"
+    say(f"cores that the station takes: {taken_by_it}")
     return result | {"rows": _rows(result)}
 
 

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from como_ros.doctor_machine import Check, disk, governor, kernel, limits, network, shared_memory
+from como_ros.doctor_machine import Check, disk, governor, kernel, limits, network, shared_memory, waking
 
 IMPORT_S = 30.0
 PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE"
@@ -90,7 +90,7 @@ def run_doctor(folder: Path, lab: bool = False, robot_host: str = "") -> dict[st
         gpu(),
     ]
     if not lab:
-        machine = [kernel(Path("/")), governor(Path("/")), *limits(), network(Path("/"))]
+        machine = [kernel(Path("/")), governor(Path("/")), *limits(), waking(), network(Path("/"))]
         checks = [*machine, *cameras(), *checks]
     if robot_host:
         checks.append(fci(robot_host))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from como_ros.host_watch import HostWatch, kept
+
 RTPRIO = 80
 MEMLOCK_BYTES = 64 << 20
 SHARED_MEMORY_BYTES = 256 << 20
@@ -22,6 +25,9 @@ RECEIVE_BYTES = 4 << 20
 FREE_GB = 10.0
 IMAGES_MB_S = 2 * 640 * 480 * 3 * 30 / 1e6
 """What two VGA cameras at 30 Hz write; the disk should take twice that."""
+LATE_MS = 1.0
+"""A command that comes later than the next is lost."""
+BEATS = 2000
 RT_KERNEL = (
     "boot a PREEMPT_RT one: `sudo apt install linux-image-rt-amd64` on Debian, "
     "`sudo pro enable realtime-kernel` on Ubuntu"
@@ -102,6 +108,30 @@ def _may_run_first() -> bool:
     thread.start()
     thread.join()
     return bool(granted)
+
+
+def waking(beats: int = BEATS) -> Check:
+    """How late a thread that runs before others, where that is allowed, wakes at each millisecond."""
+    late_ms: list[float] = []
+    host = HostWatch()
+    thread = threading.Thread(target=_wake, args=(late_ms, beats))
+    thread.start()
+    thread.join()
+    worst_ms, p99_ms = round(max(late_ms), 2), sorted(late_ms)[int(0.99 * beats)]
+    found = f"{p99_ms:.2f} ms late at the 99th percentile, {worst_ms:.2f} at most{kept(host.share())}"
+    remedy = "end what else runs, a machine of its own instead of a virtual one, PREEMPT_RT kernel, rtprio"
+    ok = worst_ms <= LATE_MS
+    return Check("waking", ok, found if ok else f"{found}: {remedy}")
+
+
+def _wake(late_ms: list[float], beats: int) -> None:
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(RTPRIO))
+    due_s = time.monotonic()
+    for _ in range(beats):
+        due_s = max(due_s + 1e-3, time.monotonic())
+        time.sleep(max(0.0, due_s - time.monotonic()))
+        late_ms.append((time.monotonic() - due_s) * 1e3)
 
 
 def network(root: Path) -> Check:

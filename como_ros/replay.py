@@ -22,6 +22,7 @@ from como_ros.control.shield import ShieldConfig
 from como_ros.episodes import SETTLE_S, bring_home, is_faulted
 from como_ros.errors import ComoError
 from como_ros.graphs import OTHERS, Deployment, Process, environment, graph
+from como_ros.host_watch import HostWatch, kept
 from como_ros.lab.client import LabClient
 from como_ros.recorded_motion import Motion, Track, errors_mm, read_motion
 from como_ros.up import NODES_READY_S, Running, processes_up
@@ -56,11 +57,13 @@ def run_replay(folder: Path, deployment: Deployment, say: Callable[[str], None])
         replays = _Replays(running, station, deployment, Path(scratch))
         rows = []
         for meta, motion in zip(metas, motions, strict=True):
+            host = HostWatch()
             try:
-                rows.append(replays.drive(meta, motion))
+                row = replays.drive(meta, motion)
             except StoppedError as error:
-                rows.append(_stopped(meta, deployment, str(error)))
-            say(_sentence(rows[-1]))
+                row = _stopped(meta, deployment, str(error))
+            rows.append(row | {"host_share": host.share()})
+            say(_sentence(rows[-1]) + kept(rows[-1]["host_share"]))
     return _summary(rows)
 
 

@@ -24,6 +24,7 @@ def test_a_recorded_episode_is_driven_again_within_a_centimetre_with_the_same_ou
     assert (result["episodes"], result["stopped"], result["same_outcome"]) == (1, 0, 1), said
     assert result["mean_error_mm"] < 10
     assert np.isfinite(result["max_error_mm"])
+    assert 0 <= result["per_episode"][0]["host_share"] < 1
 
 
 def test_the_recorder_notes_which_seed_of_the_lab_it_sees(probe, processes, tmp_path):

@@ -55,6 +55,13 @@ def test_limits_are_reported_for_priority_and_memory():
     assert [check.name for check in doctor.limits()] == ["rtprio", "memlock"]
 
 
+def test_how_late_the_machine_wakes_is_told_and_judged_by_the_worst():
+    check = doctor.waking(beats=50)
+    worst_ms = float(check.detail.partition(" at most")[0].split()[-1])
+    assert worst_ms > 0
+    assert check.ok == (worst_ms <= 1) == ("PREEMPT_RT" not in check.detail)
+
+
 @pytest.mark.parametrize(
     ("variables", "bad"),
     [
@@ -116,5 +123,5 @@ def test_the_result_has_one_row_a_check_and_no_robots_rows_for_the_lab(tmp_path)
     names = [row["name"] for row in rows]
     assert {"rclpy", "franky", "pyrealsense2", "onnxruntime", "egl", "rmw", "discovery", "disk"} <= set(names)
     assert len(set(names)) == len(names)
-    assert not {"kernel", "governor", "rtprio", "memlock", "network"} & set(names)
+    assert not {"kernel", "governor", "rtprio", "memlock", "waking", "network"} & set(names)
     assert all(set(row) == {"name", "ok", "detail"} and row["detail"] for row in rows)
