@@ -57,6 +57,11 @@ class FrankaConfig:
     def __post_init__(self) -> None:
         require_between("the arm's load_kg", self.load_kg, 0, PAYLOAD_KG)
 
+    @property
+    def on_this_machine(self) -> bool:
+        """Then it is a simulated one."""
+        return self.host == "localhost" or self.host.startswith("127.")
+
 
 def configure(robot: Robot, config: FrankaConfig) -> None:
     """An arm that did not take all of it is never tracked."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ from franky import Exception as FrankyException
 from como_ros.control import gains
 from como_ros.control.homing import HOME_Q
 from como_ros.drivers.arm_setup import ArmError, FrankaConfig, configure
-from como_ros.drivers.priority import like_others_after
+from como_ros.drivers.priority import like_others_after, on_one_core
 
 FRANKY_ERRORS = (
     FrankyException,
@@ -165,9 +165,12 @@ class FrankaArm:
         self._begin(JointImpedanceTracker, stiffness=stiffness, damping=damping_nms_rad)
 
     def _begin(self, kind: Any, **law: Any) -> None:
+        """franky's loop of 1 kHz shares a simulated robot's core: where a core stands still for a while they
+        do so together; on two, the robot would miss commands that the loop never had a chance to send."""
         self.errors, self.stopped_in = (), ""
         try:
-            self._tracker = kind(self._robot, **law)
+            with on_one_core() if self.config.on_this_machine else nullcontext():
+                self._tracker = kind(self._robot, **law)
         except FRANKY_ERRORS as error:
             self._tracker = None
             raise ArmError(f"the arm refused to be controlled: {error}; recover first") from error
