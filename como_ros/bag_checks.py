@@ -25,6 +25,7 @@ MISSING_FACTOR = 1.5
 """An interval this many times the median one means that messages are missing."""
 OPEN = "it is still being recorded, or was a moment ago: keep it, or look again in some seconds"
 KILLED = "its writer was killed: run `como bags check --repair` to keep what is whole"
+HALF_MOVED = "its repair was killed: run `como bags check --repair` to bring that to its end"
 HOUSEKEEPING = ("/rosout", "/parameter_events", "/tf", "/events/", "/robot_description", "/clock")
 """What every ROS 2 graph publishes beside the wire."""
 CAPTURED = {t.key for t in wire.TOPICS.values() if t.qos in ("sensor", "stream") and t.rate_hz > 0}
@@ -40,11 +41,14 @@ PERIODIC = {topic.key for topic in wire.TOPICS.values() if topic.rate_hz > 0}
 
 def run_check(folder: Path, repair: bool = False) -> dict[str, Any]:
     """Result of `como bags check`: every episode with its rates, gaps, drops and problems."""
+    half_moved = bag_repair.half_moved(folder)
+    repaired = {path: bag_repair.put_back(path) for path in half_moved} if repair else {}
     found = bags.episodes(folder)
-    if not found:
+    if not found and not half_moved:
         raise bags.BagError(f"{folder} holds no episodes; record some or run `como demos --out {folder}`")
-    repaired = {path: _repaired(path) for path in found} if repair else {}
+    repaired |= {path: _repaired(path) for path in found if path not in repaired} if repair else {}
     rows = [check_episode(path) | {"repaired": repaired.get(path, "")} for path in found]
+    rows += [_row(path, HALF_MOVED) | {"repaired": ""} for path in half_moved if path not in repaired]
     _compare_contracts(rows)
     return {"episodes": [{key: value for key, value in row.items() if key != "contract"} for row in rows]}
 
@@ -57,16 +61,14 @@ def _repaired(path: Path) -> str:
         return f"not repaired: {error}"
 
 
+def _row(path: Path, *problems: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"rates_hz": {}, "gaps": [], "drops": {}, "problems": list(problems)}
+    return {"path": str(path), "ok": False, **found}
+
+
 def check_episode(path: Path) -> dict[str, Any]:
     """One episode's row; `ok` means that every observation it should give is there."""
-    row: dict[str, Any] = {
-        "path": str(path),
-        "ok": False,
-        "rates_hz": {},
-        "gaps": [],
-        "drops": {},
-        "problems": [],
-    }
+    row = _row(path)
     try:
         meta = bags.read_meta(path)
         row |= {"outcome": meta.outcome, "instruction": meta.instruction, "contract": meta.contract}

@@ -21,6 +21,26 @@ SETTLED_S = 5.0
 """A recording that changed more recently may still be open."""
 
 
+def half_moved(folder: Path) -> list[Path]:
+    """Episodes whose repair was killed after the original was moved aside and before the whole one came."""
+    moved = [folder / path.name for path in sorted(_scratch(folder).glob("*"))]
+    return [episode for episode in moved if _aside(episode).is_dir() and not episode.exists()]
+
+
+def put_back(episode: Path) -> str:
+    """The second of a repair's two moves; says so."""
+    (_scratch(episode.parent) / episode.name).rename(episode)
+    return f"a killed repair was brought to its end; the original is in {_aside(episode)}"
+
+
+def _scratch(folder: Path) -> Path:
+    return folder / f".{ASIDE}"
+
+
+def _aside(episode: Path) -> Path:
+    return episode.parent / ASIDE / episode.name
+
+
 def needs_repair(episode: Path) -> bool:
     """Never closed, or a file without its end or with a damaged middle."""
     files = [file for file in episode.iterdir() if file.suffix in STORED]
@@ -42,10 +62,10 @@ def repair(episode: Path, settled_s: float = SETTLED_S) -> str:
         raise BagError(
             f"{episode} changed {age_s:.1f} s ago and may still be recorded; stop the recorder first"
         )
-    aside = episode.parent / ASIDE / episode.name
+    aside = _aside(episode)
     if aside.exists():
         raise BagError(f"{aside} exists already; move it away, originals are never overwritten")
-    scratch = episode.parent / f".{ASIDE}"
+    scratch = _scratch(episode.parent)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     said = _rewrite(episode, scratch / episode.name)

@@ -124,6 +124,22 @@ def test_the_original_is_moved_aside_unchanged(tmp_path):
     assert bags.episodes(tmp_path) == [episode]
 
 
+def test_a_repair_that_was_killed_between_its_two_moves_is_told_and_brought_to_its_end(tmp_path):
+    """The episode was nowhere to be seen, and the next repair deleted the whole one."""
+    episode = unfinished(tmp_path / "e")
+    found = stamps(episode)
+    repair(episode)
+    (tmp_path / f".{ASIDE}").mkdir()
+    episode.rename(tmp_path / f".{ASIDE}" / "e")
+    (row,) = run_check(tmp_path)["episodes"]
+    assert (row["path"], row["ok"]) == (str(episode), False)
+    assert "--repair" in row["problems"][0]
+    (row,) = run_check(tmp_path, repair=True)["episodes"]
+    assert row["repaired"].endswith(f"the original is in {tmp_path / ASIDE / 'e'}")
+    assert stamps(episode) == found
+    assert len(run_check(tmp_path)["episodes"]) == 1
+
+
 def test_a_whole_episode_is_left_alone(tmp_path):
     assert not needs_repair(write_episode(tmp_path / "e", seconds=0.1))
 
