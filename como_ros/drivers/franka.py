@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,8 @@ from franky import Exception as FrankyException
 from como_ros.control import gains
 from como_ros.control.homing import HOME_Q
 from como_ros.drivers.arm_setup import ArmError, FrankaConfig, configure
-from como_ros.drivers.priority import like_others_after, on_one_core
+from como_ros.drivers.priority import like_others_after
+from como_ros.drivers.shared_core import SharedCore
 
 FRANKY_ERRORS = (
     FrankyException,
@@ -102,6 +103,7 @@ class FrankaArm:
         """The robot's mode when it had stopped; empty when it could not be asked."""
         self._tracker: CartesianImpedanceTracker | JointImpedanceTracker | None = None
         self._configured = False
+        self._core = SharedCore(config.on_this_machine)
         try:
             with like_others_after(SILENT_S):
                 self._robot = Robot(
@@ -120,11 +122,13 @@ class FrankaArm:
         try:
             state = self._robot.state
         except FRANKY_ERRORS as error:
+            self._core.part()
             raise ArmError(f"the arm no longer answers: {error}; recover to connect again") from error
-        ee = state.O_T_EE
+        ee, robot_s = state.O_T_EE, state.time.to_sec()
+        self._core.follow(state.robot_mode == RobotMode.Move, robot_s)
         return ArmState(
             stamp_ns=time.time_ns(),
-            robot_s=state.time.to_sec(),
+            robot_s=robot_s,
             q=np.array(state.q),
             dq=np.array(state.dq),
             pose7=np.concatenate([ee.translation, ee.quaternion]),
@@ -165,11 +169,9 @@ class FrankaArm:
         self._begin(JointImpedanceTracker, stiffness=stiffness, damping=damping_nms_rad)
 
     def _begin(self, kind: Any, **law: Any) -> None:
-        """franky's loop of 1 kHz shares a simulated robot's core: where a core stands still for a while they
-        do so together; on two, the robot would miss commands that the loop never had a chance to send."""
         self.errors, self.stopped_in = (), ""
         try:
-            with on_one_core() if self.config.on_this_machine else nullcontext():
+            with self._core.beginning():
                 self._tracker = kind(self._robot, **law)
         except FRANKY_ERRORS as error:
             self._tracker = None
@@ -225,6 +227,7 @@ class FrankaArm:
     def recover(self) -> None:
         """Clear a reflex, or connect anew when the connection is lost; does not take control."""
         self._tracker = None
+        self._core.part()
         try:
             mode = self._robot.state.robot_mode
         except FRANKY_ERRORS:  # a dead connection is told in several ways
@@ -249,6 +252,7 @@ class FrankaArm:
     def close(self) -> None:
         """Brake softly and leave; nothing can be asked of this arm afterwards."""
         tracker, self._tracker = self._tracker, None
+        self._core.part()
         try:
             if tracker is not None:
                 tracker.stop()

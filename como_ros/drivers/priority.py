@@ -30,17 +30,6 @@ def stay_on_one_core() -> int:
     return core
 
 
-@contextmanager
-def on_one_core() -> Iterator[None]:
-    """Threads started in here keep to the core of `stay_on_one_core`; this one goes where it was."""
-    was = os.sched_getaffinity(0)
-    stay_on_one_core()
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, was)
-
-
 def run_like_others() -> None:
     """Give up what this thread inherited, for itself and those it starts."""
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
