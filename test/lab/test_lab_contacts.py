@@ -184,7 +184,11 @@ def test_feeling_costs_little_beside_a_step_of_the_world(world):
         return time.thread_time() - begun
 
     reflex, readings = CollisionReflex(), world._step_ee_readings()
-    felt = [seconds(lambda: world._sensor.read(world.data, *readings)) for _ in range(5)]
-    judged = [seconds(lambda: reflex.judge(world.get_robot_state())) for _ in range(5)]
-    stepped = [seconds(world.step) for _ in range(5)]
-    assert min(felt) + min(judged) < 0.4 * min(stepped)
+
+    def share() -> float:
+        """Of the same moment: a core may become twice as fast from one to the next."""
+        felt = seconds(lambda: world._sensor.read(world.data, *readings))
+        judged = seconds(lambda: reflex.judge(world.get_robot_state()))
+        return (felt + judged) / seconds(world.step)
+
+    assert min(share() for _ in range(5)) < 0.4
