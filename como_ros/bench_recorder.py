@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from como_ros import bags
 from como_ros.errors import ComoError
 from como_ros.gates import at_least, at_most
 from como_ros.graphs import Deployment, Process
+from como_ros.host_watch import HostWatch, kept
 from como_ros.typestore import deserialize
 from como_ros.up import Running, processes_up
 from policies.spaces import CAMERAS
@@ -62,6 +63,8 @@ class Load:
     copy_s: float
     copy_cpu_s: float
     """`cp` of the stored bytes, on the wall's clock and the processor's."""
+    host_share: float = 0.0
+    """Of this machine's processors, kept by its host meanwhile."""
 
     @property
     def mb_s(self) -> float:
@@ -81,6 +84,7 @@ class Load:
             "cpu_share": self.cpu_s / self.seconds,
             "cpu_s_per_gb": self.cpu_s / (self.bytes / 1e9),
             "cp_mb_s": self.stored / 1e6 / self.copy_s,
+            "host_share": self.host_share,
             "cp_cpu_s_per_gb": self.copy_cpu_s / (self.stored / 1e9),
         }
 
@@ -113,7 +117,7 @@ def run_bench(
 def _sentence(load: Load) -> str:
     told = f"{load.lost.total()} of {load.sent.total()} lost, {load.told.total()} by its own count"
     said = f"; it said: {load.complaints[0]}" if load.complaints else ""
-    return f"images at {load.image_hz:g} Hz, {load.mb_s:.0f} MB/s: {told}{said}"
+    return f"images at {load.image_hz:g} Hz, {load.mb_s:.0f} MB/s: {told}{said}{kept(load.host_share)}"
 
 
 def _rows(steady: Load, steps: list[Load]) -> list[dict[str, Any]]:
@@ -168,7 +172,7 @@ def record(running: Running, station: Any, folder: Path, seconds: float, image_h
             time.sleep(3.0)  # until the wire has found them
             pid = running.pid("recorder")
             episode = Path(station.call("/recorder/start").removeprefix("recording "))
-            begun_s, begun_cpu = time.monotonic(), cpu_s(pid)
+            begun_s, begun_cpu, host = time.monotonic(), cpu_s(pid), HostWatch()
             told = [Path(process.parameters["out"]) for process in processes]
             while not all(path.exists() for path in told):
                 if not any(path.exists() for path in told):  # a sender that has ended is rightly missed
@@ -179,11 +183,13 @@ def record(running: Running, station: Any, folder: Path, seconds: float, image_h
                 time.sleep(0.2)
             time.sleep(1.0)
             took_s, used_s = time.monotonic() - begun_s - 1.0, cpu_s(pid) - begun_cpu
+            host_share = host.share()
             sent: Counter[str] = Counter()
             for path in told:
                 sent += Counter(json.loads(path.read_text())["sent"])
             station.call("/recorder/keep")
-        return _counted(episode, Path(scratch), took_s, image_hz, sent, used_s, tuple(complaints))
+        load = _counted(episode, Path(scratch), took_s, image_hz, sent, used_s, tuple(complaints))
+        return replace(load, host_share=host_share)
 
 
 def _note(station: Any, complaints: list[str]) -> None:
