@@ -51,7 +51,7 @@ class Load:
     """By topic."""
     lost: Counter[str]
     told: Counter[str]
-    """What the recorder itself says it lost."""
+    """What the recorder itself says it lost of these."""
     flags: tuple[str, ...]
     """What it wrote into the episode."""
     complaints: tuple[str, ...]
@@ -205,6 +205,7 @@ def _counted(
     found, size = _numbers(episode)
     lost = Counter({topic: count - len(found.get(topic, ())) for topic, count in sent.items()})
     meta = bags.read_meta(episode)
+    drops = json.loads(meta.provenance.get("drops", "{}"))
     recording = next(episode.glob("*.mcap"))
     copy_s, copy_cpu_s = _copy(recording, scratch / "copy")
     stored = recording.stat().st_size
@@ -213,7 +214,7 @@ def _counted(
         image_hz,
         sent,
         +lost,
-        Counter(json.loads(meta.provenance.get("drops", "{}"))),
+        Counter({topic: drops.get(topic, 0) for topic in sent}),
         tuple(meta.flags),
         said,
         size,
