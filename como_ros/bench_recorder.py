@@ -84,8 +84,8 @@ class Load:
             "cpu_share": self.cpu_s / self.seconds,
             "cpu_s_per_gb": self.cpu_s / (self.bytes / 1e9),
             "cp_mb_s": self.stored / 1e6 / self.copy_s,
-            "host_share": self.host_share,
             "cp_cpu_s_per_gb": self.copy_cpu_s / (self.stored / 1e9),
+            "host_share": self.host_share,
         }
 
 

@@ -18,7 +18,7 @@ SILENT_S = 0.1
 
 
 class SharedCore:
-    """Shown the robot in every round; on a robot of its own machine it does nothing."""
+    """Shown the robot in every round; where that has a machine of its own nothing is moved."""
 
     def __init__(self, wanted: bool) -> None:
         self._wanted = wanted
@@ -40,18 +40,17 @@ class SharedCore:
         now_s = time.monotonic()
         if robot_s != self._robot_s:
             self._robot_s, self._heard_s = robot_s, now_s
-        together = self._wanted and moves and now_s - self._heard_s < SILENT_S
-        if together != self._together:
-            self._keep_to({max(self._cores)} if together else self._cores)
-        self._together = together
+        self._be(self._wanted and moves and now_s - self._heard_s < SILENT_S)
 
     def part(self) -> None:
         """Before whatever may wait for the robot's answer."""
-        if self._together:
-            self._keep_to(self._cores)
-        self._together = False
+        self._be(together=False)
 
-    def _keep_to(self, cores: set[int]) -> None:
+    def _be(self, together: bool) -> None:
+        if together == self._together:
+            return
+        self._together = together
+        cores = {max(self._cores)} if together else self._cores
         for thread in self._loop & _threads():
             with suppress(ProcessLookupError):
                 os.sched_setaffinity(thread, cores)
